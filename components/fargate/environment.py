@@ -1,0 +1,253 @@
+"""One environment on Fargate: fence, roles, log group, gateway, task definitions, and the catalogue of its sessions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi_aws import ecs, iam
+
+from components.contexts import content_hash
+from components.fargate.fence import Fence
+from components.fargate.gateway import Gateway
+from components.fargate.service import place_schedule, place_service
+from components.models.environment import DeclaredEnvironment
+from components.models.session import Architecture, Session
+from components.models.tags import Role, Tag
+from components.plans import documents, task
+from components.plans.egress import egress_policy
+from components.plans.image import session_image
+from components.plans.network import GATEWAY_PORT
+
+if TYPE_CHECKING:
+    from components.fargate.runtime import Fargate
+
+FAMILY_KEY_ROOM = 64
+"""Room behind the prefix of an environment's task families: an underscore and the key of a shape."""
+PLATFORMS = {Architecture.X86_64: "linux/amd64", Architecture.ARM64: "linux/arm64"}
+
+
+class FargateEnvironment:
+    """An environment placed on a Fargate stack; its resources are children of the `Environment` component."""
+
+    def __init__(
+        self,
+        runtime: "Fargate",
+        base_image: str,
+        parent: pulumi.Resource,
+        name: str,
+        environment: DeclaredEnvironment,
+        sessions: Sequence[Session],
+    ) -> None:
+        self.runtime, self.scope, self._parent, self._name = runtime, runtime.scope, parent, name
+        self.environment, self.sessions = environment, sessions
+        self._base_image = base_image
+        self.networking = "limited" if environment.limited is not None else "unrestricted"
+        self.policy = egress_policy(environment, sessions)
+        self.family = self.scope.name("ecs-family", environment.name, "session", room=FAMILY_KEY_ROOM)
+
+        child = pulumi.ResourceOptions(parent=parent)
+        self.fence = Fence(
+            f"{name}-fence",
+            self.scope,
+            runtime.network,
+            environment.name,
+            self.networking,
+            self.policy.ports,
+            child,
+        )
+        self._log_name = self.scope.name("log-group", environment.name)
+        runtime.logs.group(f"{name}-logs", self._log_name, self.tags(Role.SHARED), parent)
+        self.gateway = Gateway(f"{name}-gateway", self, base_image, self._log_name, child)
+        self._execution_name = self.scope.name("iam-role", environment.name, "execution")
+        self._execution = self._execution_role()
+        self.scheduler_role = self._scheduler_role() if any(s.schedule for s in sessions) else None
+        self._images = {a: self._image(a) for a in self._architectures()}
+        self._definitions = {
+            shape: self._definition(shape, session) for shape, session in task.shapes(sessions).items()
+        }
+        self._starter = self._starter_policy()
+        self.outputs = self._outputs()
+
+    def tags(self, role: Role, session: str | None = None, label: str | None = None) -> dict[str, str]:
+        """Tags of something of this environment."""
+        return self.scope.tags(role, self.networking, name=label, environment=self.environment.name, session=session)
+
+    def network_configuration(self) -> dict[str, Any]:
+        """Where a session's task is plugged in."""
+        return {"subnets": self.fence.subnets, "security_groups": [self.fence.sessions.id], "assign_public_ip": False}
+
+    def task_definition(self, session: Session) -> ecs.TaskDefinition:
+        """The definition that `session` runs with."""
+        return self._definitions[task.shape(session)]
+
+    def catalogue(self) -> Mapping[str, Any]:
+        """How each declared session is started."""
+        return {session.name: self._entry(session) for session in self.sessions}
+
+    def place_session(self, parent: pulumi.Resource, name: str, session: Session) -> Mapping[str, Any]:
+        """Make the service or the schedule of `session`."""
+        if session.is_service:
+            return place_service(self, parent, name, session)
+        return place_schedule(self, parent, name, session)
+
+    def _entry(self, session: Session) -> dict[str, Any]:
+        definition, over = self.task_definition(session), task.overrides(session)
+        capacity = "FARGATE_SPOT" if session.resources.spot else "FARGATE"
+        network = pulumi.Output.json_dumps(
+            {
+                "awsvpcConfiguration": {
+                    "subnets": self.fence.subnets,
+                    "securityGroups": [self.fence.sessions.id],
+                    "assignPublicIp": "DISABLED",
+                }
+            }
+        )
+        tags = f"key={Tag.ENVIRONMENT},value={self.environment.name} key={Tag.SESSION},value={session.name}"
+        start = pulumi.Output.concat(
+            "aws ecs run-task --cluster ",
+            self.runtime.cluster_name,
+            " --task-definition ",
+            definition.arn,
+            f" --capacity-provider-strategy capacityProvider={capacity},weight=1 --network-configuration '",
+            network,
+            "' --propagate-tags TASK_DEFINITION --tags ",
+            tags,
+            " --overrides '",
+            json.dumps(over).replace("'", "'\\''"),
+            "'",
+        )
+        return {
+            "pattern": session.pattern,
+            "environment": self.environment.name,
+            "task_definition": definition.arn,
+            "overrides": over,
+            "capacity_provider": capacity,
+            "size": task.size(session).explain(
+                session.resources.cpu, session.resources.memory_gib, session.resources.disk_gib
+            ),
+            "usd_per_hour": task.price(session),
+            "start": "runs as a service" if session.is_service else start,
+        }
+
+    def _execution_role(self) -> iam.Role:
+        label = f"{self._name}-execution"
+        readable = [secret.source for s in self.sessions for secret in s.secrets if secret.inject is None]
+        role = iam.Role(
+            label,
+            name=self._execution_name,
+            description="ECS starts the sessions of an environment",
+            assume_role_policy=self.scope.document(
+                lambda a: documents.trust(a, "ecs-tasks", a.arn("ecs", "*")),
+            ),
+            tags=self.tags(Role.SESSION),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+        iam.RolePolicy(
+            label,
+            role=role.name,
+            policy=self.scope.document(
+                lambda a: documents.execution(a, [self.runtime.registry.session_repository], self._log_name, readable)
+            ),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+        return role
+
+    def _scheduler_role(self) -> iam.Role:
+        label = f"{self._name}-scheduler"
+        role = iam.Role(
+            label,
+            name=self.scope.name("iam-role", self.environment.name, "scheduler"),
+            description="EventBridge Scheduler starts the scheduled sessions of an environment",
+            assume_role_policy=self.scope.document(
+                lambda a: documents.trust(a, "scheduler", a.arn("scheduler", "schedule/default/*"))
+            ),
+            tags=self.tags(Role.SHARED),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+        iam.RolePolicy(
+            label,
+            role=role.name,
+            policy=self.scope.document(
+                lambda a: documents.run_tasks(a, self.runtime.cluster_name, self.family, self._execution_name)
+            ),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+        return role
+
+    def _definition(self, shape: task.Shape, session: Session | None) -> ecs.TaskDefinition:
+        fits = task.size(session) if session else None
+        log = task.log_configuration
+        gateway = self.gateway.host
+        variables = task.variables(self.environment, gateway)
+        definition = pulumi.Output.all(self._images[shape.architecture], self.scope.account).apply(
+            lambda known: json.dumps(
+                [
+                    task.session_container(
+                        known[0], variables, shape, session, log(self._log_name, known[1].region, "session")
+                    )
+                ]
+            )
+        )
+        return ecs.TaskDefinition(
+            f"{self._name}-{shape.key}",
+            family=f"{self.family}_{shape.key}",
+            cpu=str(fits.cpu_units if fits else task.SMALLEST_CPU_UNITS),
+            memory=str(fits.memory_mib if fits else task.SMALLEST_MEMORY_MIB),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            execution_role_arn=self._execution.arn,
+            runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
+                operating_system_family="LINUX", cpu_architecture=shape.architecture.upper()
+            ),
+            ephemeral_storage=(
+                ecs.TaskDefinitionEphemeralStorageArgs(size_in_gib=fits.disk_gib) if fits and fits.disk_gib else None
+            ),
+            volumes=[ecs.TaskDefinitionVolumeArgs(name=volume) for volume in task.SCRATCH],
+            container_definitions=definition,
+            tags=self.tags(Role.SESSION, session.name if session else None),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+
+    def _architectures(self) -> list[Architecture]:
+        # An environment that no session uses yet is built all the same: its first session should not wait for it.
+        return sorted({session.resources.architecture for session in self.sessions}) or [Architecture.X86_64]
+
+    def _image(self, architecture: Architecture) -> pulumi.Output[str]:
+        plan = session_image(
+            self.environment.packages,
+            base=self._base_image,
+            platform=PLATFORMS[architecture],
+            context_hash=content_hash("session"),
+        )
+        return self.runtime.registry.image("session", plan, PLATFORMS[architecture])
+
+    def _starter_policy(self) -> iam.Policy:
+        label = f"{self._name}-starter"
+        return iam.Policy(
+            label,
+            name=self.scope.name("iam-policy", self.environment.name, "starter"),
+            description="Starts, watches and stops the sessions of an environment",
+            policy=self.scope.document(
+                lambda a: documents.run_tasks(
+                    a, self.runtime.cluster_name, self.family, self._execution_name, self._log_name
+                )
+            ),
+            tags=self.tags(Role.SHARED),
+            opts=pulumi.ResourceOptions(parent=self._parent),
+        )
+
+    def _outputs(self) -> Mapping[str, Any]:
+        return {
+            "networking": self.networking,
+            "cluster": self.runtime.cluster_name,
+            "images": dict(self._images),
+            "egress_policy": self.policy.to_json(),
+            "security_group": self.fence.sessions.id,
+            "subnets": self.fence.subnets,
+            "log_group": self._log_name,
+            "gateway": f"{self.gateway.host}:{GATEWAY_PORT}",
+            "starter_policy": self._starter.arn,
+            "archived": self.environment.archived_at is not None,
+            "hosted_notes": list(self.environment.hosted_notes()),
+        }

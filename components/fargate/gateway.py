@@ -1,0 +1,136 @@
+"""The egress gateway of an environment: its own task, its own group, its own roles, and a name that sessions find."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pulumi
+from pulumi_aws import ecs, iam, servicediscovery
+
+from components.contexts import content_hash
+from components.models.tags import Role
+from components.plans import documents, task
+from components.plans.image import gateway_image
+from components.plans.names import physical_name
+
+if TYPE_CHECKING:
+    from components.fargate.environment import FargateEnvironment
+
+PLATFORM = "linux/amd64"
+
+
+class Gateway(pulumi.ComponentResource):
+    """The one way out of an environment.
+
+    A task of its own and never a sidecar: the containers of a task share its network interface and its role.
+
+    Attributes:
+        host: Name that sessions reach it by.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: "FargateEnvironment",
+        base_image: str,
+        log_group: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("agent-environments:fargate:Gateway", name, {}, opts)
+        self._name, self._environment, self._base_image, self._log_group = name, environment, base_image, log_group
+        self._scope, runtime = environment.scope, environment.runtime
+        self._tags = self._scope.tags(
+            Role.GATEWAY, environment.networking, name=name, environment=environment.environment.name
+        )
+        service_name = physical_name("cloud-map-service", "gateway", environment.environment.name, suffix_room=0)
+        self.host = f"{service_name}.{runtime.domain}"
+        discovery = servicediscovery.Service(
+            name,
+            name=service_name,
+            dns_config=servicediscovery.ServiceDnsConfigArgs(
+                namespace_id=runtime.namespace.id,
+                dns_records=[servicediscovery.ServiceDnsConfigDnsRecordArgs(type="A", ttl=10)],
+                routing_policy="MULTIVALUE",
+            ),
+            tags=self._tags,
+            opts=self._child(),
+        )
+        definition = self._definition()
+        ecs.Service(
+            name,
+            cluster=runtime.cluster.arn,
+            task_definition=definition.arn,
+            desired_count=1,
+            launch_type="FARGATE",
+            platform_version="1.4.0",
+            enable_execute_command=False,
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            network_configuration=ecs.ServiceNetworkConfigurationArgs(
+                subnets=runtime.network.public_subnets,
+                security_groups=[environment.fence.gateway.id],
+                assign_public_ip=True,
+            ),
+            service_registries=ecs.ServiceServiceRegistriesArgs(registry_arn=discovery.arn),
+            deployment_circuit_breaker=ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
+            tags=self._tags,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=environment.fence.ready),
+        )
+        self.register_outputs({})
+
+    def _child(self) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self)
+
+    def _definition(self) -> ecs.TaskDefinition:
+        environment, scope = self._environment, self._scope
+        registry = environment.runtime.registry
+        plan = gateway_image(base=self._base_image, platform=PLATFORM, context_hash=content_hash("egress-gateway"))
+        policy = json.dumps(environment.policy.to_json(), separators=(",", ":"))
+        containers = pulumi.Output.all(registry.image("gateway", plan, PLATFORM), scope.account).apply(
+            lambda known: json.dumps(
+                [
+                    task.gateway_container(
+                        known[0], policy, task.log_configuration(self._log_group, known[1].region, "gateway")
+                    )
+                ]
+            )
+        )
+        execution = self._role(
+            "execution",
+            "ECS starts the egress gateway",
+            scope.document(lambda a: documents.execution(a, [registry.gateway_repository], self._log_group)),
+        )
+        secrets = [route.secret for route in environment.policy.routes]
+        reads = documents.gateway_task(secrets)
+        itself = self._role("gateway", "The egress gateway reads its secrets", json.dumps(reads) if reads else None)
+        return ecs.TaskDefinition(
+            self._name,
+            family=scope.name("ecs-family", environment.environment.name, "gateway"),
+            cpu=str(task.SMALLEST_CPU_UNITS),
+            memory=str(task.SMALLEST_MEMORY_MIB),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            execution_role_arn=execution.arn,
+            task_role_arn=itself.arn,
+            runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
+                operating_system_family="LINUX", cpu_architecture="X86_64"
+            ),
+            container_definitions=containers,
+            tags=self._tags,
+            opts=self._child(),
+        )
+
+    def _role(self, key: str, description: str, policy: pulumi.Input[str] | None) -> iam.Role:
+        label = f"{self._name}-{key}"
+        role = iam.Role(
+            label,
+            name=self._scope.name("iam-role", self._environment.environment.name, "gateway", key),
+            description=description,
+            assume_role_policy=self._scope.document(
+                lambda account: documents.trust(account, "ecs-tasks", account.arn("ecs", "*"))
+            ),
+            tags=self._tags,
+            opts=self._child(),
+        )
+        if policy is not None:
+            iam.RolePolicy(label, role=role.name, policy=policy, opts=self._child())
+        return role

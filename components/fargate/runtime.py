@@ -1,0 +1,120 @@
+"""The Fargate runtime of one stack: what its environments share, and the way environments are placed on it."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import pulumi
+from pulumi_aws import ecs, get_caller_identity_output, get_partition_output, route53, servicediscovery
+
+from components.base_image import pinned
+from components.fargate.environment import FargateEnvironment
+from components.fargate.logs import Logs
+from components.fargate.network import Needs, Network
+from components.fargate.provider import provider
+from components.fargate.registry import Registry
+from components.fargate.scope import Scope
+from components.fargate.state import StateBucket
+from components.models.environment import DeclaredEnvironment
+from components.models.session import Pattern, Session
+from components.models.stack import Stack
+from components.models.tags import Role
+from components.plans.account import Account
+from components.plans.names import physical_name
+from components.plans.task import overrides
+from components.runtime import Runtime
+
+
+class FargateArgs(TypedDict):
+    """Arguments of :class:`Fargate`."""
+
+    stack: Stack
+    """Everything that the team declared; decides what of the network is needed."""
+    region: str
+    """AWS region, the one of the provider in `opts`."""
+
+
+class Fargate(Runtime):
+    """Network, cluster, registry, key and names that the environments of one stack share."""
+
+    kind = "fargate"
+
+    def __init__(self, name: str, args: FargateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("agent-environments:fargate:Fargate", name, {}, opts)
+        stack, child = args["stack"], pulumi.ResourceOptions(parent=self)
+        self._base_image = pinned(stack.base_image)
+        invoke = pulumi.InvokeOutputOptions(parent=self)
+        partition = get_partition_output(opts=invoke)
+        account = pulumi.Output.all(
+            get_caller_identity_output(opts=invoke).account_id, partition.partition, partition.dns_suffix
+        ).apply(lambda known: Account(known[0], args["region"], known[1], known[2]))
+        self.scope = Scope(physical_name("cloud-map-service", pulumi.get_stack(), suffix_room=0), account)
+        self.logs = Logs(f"{name}-logs", self.scope, stack.log_retention_days, child)
+
+        limited = any(e.limited is not None for e in stack.environments)
+        hybrid = any(s.pattern is Pattern.HYBRID for s in stack.sessions)
+        self.state = StateBucket(f"{name}-state", self.scope, child) if hybrid else None
+        needs = Needs(
+            limited=limited,
+            unrestricted=any(e.limited is None for e in stack.environments),
+            state_bucket=self.state.bucket_name if self.state else None,
+        )
+        self.network = Network(f"{name}-network", self.scope, self.logs, stack.network, needs, child)
+        self.registry = Registry(f"{name}-registry", self.scope, child)
+        self._cluster(name)
+        self._namespace(name)
+        self.register_outputs({})
+
+    def check(self, sessions: Sequence[Session]) -> None:
+        """Refuse sessions that no Fargate task is large enough for, or whose settings ECS would not take."""
+        for session in sessions:
+            overrides(session)
+
+    def place_environment(
+        self, parent: pulumi.Resource, name: str, environment: DeclaredEnvironment, sessions: Sequence[Session]
+    ) -> FargateEnvironment:
+        """Build the image, raise the fence, make the roles and definitions of `environment`."""
+        return FargateEnvironment(self, self._base_image, parent, name, environment, sessions)
+
+    def _cluster(self, name: str) -> None:
+        child = pulumi.ResourceOptions(parent=self)
+        self.cluster_name = self.scope.name("ecs-cluster")
+        self.cluster = ecs.Cluster(
+            name,
+            name=self.cluster_name,
+            settings=[ecs.ClusterSettingArgs(name="containerInsights", value="enabled")],
+            tags=self.scope.tags(Role.SHARED),
+            opts=child,
+        )
+        self.capacity = ecs.ClusterCapacityProviders(
+            name, cluster_name=self.cluster.name, capacity_providers=["FARGATE", "FARGATE_SPOT"], opts=child
+        )
+
+    def _namespace(self, name: str) -> None:
+        # Names are for sessions, so they are resolved where sessions are.
+        network = self.network
+        self.domain = f"{self.scope.stack}.agentenv.internal"
+        home = network.session_vpc or network.egress_vpc
+        self.namespace = servicediscovery.PrivateDnsNamespace(
+            name,
+            name=self.domain,
+            vpc=home.id,
+            description="Gateways and services of agent environments",
+            tags=self.scope.tags(Role.SHARED),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        if network.session_vpc is not None and network.private_subnets:
+            route53.ZoneAssociation(
+                name,
+                zone_id=self.namespace.hosted_zone,
+                vpc_id=network.egress_vpc.id,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        network.wall_in_dns(self.domain)
+
+
+def on_fargate(stack: Stack, name: str) -> Fargate:
+    """The runtime as the stack program makes it: with a provider from the stack's own `aws:` settings."""
+    region = pulumi.Config("aws").require("region")
+    return Fargate(
+        name, {"stack": stack, "region": region}, pulumi.ResourceOptions(providers=[provider(stack, f"{name}-aws")])
+    )

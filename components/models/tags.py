@@ -1,0 +1,42 @@
+"""The tag vocabulary: one enum for keys, one for each key with a closed set of values.
+
+Cost reports, the policy pack and `agentenv` find things by these tags, so a key never changes its meaning.
+"""
+
+from enum import StrEnum
+
+
+class Tag(StrEnum):
+    """Tag keys on every AWS resource (and, as labels, on every Docker object) of a stack."""
+
+    STACK = "agentenv:stack"
+    """Pulumi stack name: tells two deployments of one team apart."""
+    TEAM = "agentenv:team"
+    """Owning team, from the stack file: who is asked when something misbehaves."""
+    COST_CENTRE = "agentenv:cost-centre"
+    """Who pays; defaults to the team."""
+    ENVIRONMENT = "agentenv:environment"
+    """Name of the Environment. Absent on what environments share."""
+    SESSION = "agentenv:session"
+    """Name of the declared Session: on its service, its schedule and each of its runs."""
+    ROLE = "agentenv:role"
+    """What the object is in the fence, see :class:`Role`. The policy pack decides by it."""
+    NETWORKING = "agentenv:networking"
+    """`limited` or `unrestricted`. What carries no such tag is judged as limited."""
+
+
+REQUIRED_TAGS: tuple[Tag, ...] = (Tag.STACK, Tag.TEAM, Tag.COST_CENTRE)
+"""Tags without which nothing taggable may exist."""
+
+
+class Role(StrEnum):
+    """Values of :attr:`Tag.ROLE`. An object without the tag is judged as a session."""
+
+    SESSION = "session"
+    """Runs the agent: trusted with nothing."""
+    GATEWAY = "gateway"
+    """The egress gateway: the one way out of a limited environment."""
+    ENDPOINT = "endpoint"
+    """Interface endpoints of the session VPC (image pull, logs)."""
+    SHARED = "shared"
+    """Network, cluster, registry, key: belongs to no one environment."""

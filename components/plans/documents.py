@@ -1,0 +1,212 @@
+"""IAM documents: who may do what. Nothing is `*` that can be named.
+
+Every function gives a policy document as a dict, ready for `json.dumps`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from components.plans.account import Account
+
+Document = dict[str, Any]
+
+PULL_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+LOG_ACTIONS = ("logs:CreateLogStream", "logs:PutLogEvents")
+
+
+def document(*statements: dict[str, Any]) -> Document:
+    """A policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(
+    sid: str, actions: Sequence[str], resources: Sequence[str], condition: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One Allow statement; lists are sorted so that equal statements are equal text."""
+    statement: dict[str, Any] = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": sorted(resources),
+    }
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def trust(account: Account, service: str, source_arn: str) -> Document:
+    """Trust policy: `service` may assume the role, only on behalf of this account's `source_arn` (may hold `*`).
+
+    Without the two conditions another account's task could borrow the role (the confused deputy).
+    """
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": f"{service}.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account.account_id},
+                "ArnLike": {"aws:SourceArn": source_arn},
+            },
+        }
+    )
+
+
+def secret_arn(reference: str) -> str:
+    """The ARN to grant for a secret reference: without the `:KEY::` that picks one key of a JSON secret.
+
+    A reference without the six random characters that Secrets Manager appends gets the wildcard AWS documents for it.
+    """
+    parts = reference.split(":")
+    arn = ":".join(parts[:7])
+    suffix = parts[6].rpartition("-")[2]
+    return arn if len(suffix) == 6 and "-" in parts[6] else f"{arn}-??????"
+
+
+def execution(account: Account, repositories: Sequence[str], log_group: str, secrets: Sequence[str] = ()) -> Document:
+    """What ECS may do to start a task: pull from these repositories, write to this log group, read these secrets.
+
+    Args:
+        account: Where.
+        repositories: Names of ECR repositories.
+        log_group: Name of the log group.
+        secrets: Secret references, for sessions that may hold their secrets.
+    """
+    statements = [
+        # The token action has no resource; it is never given a VPC condition, or pulls through peering fail.
+        allow("RegistryToken", ["ecr:GetAuthorizationToken"], ["*"]),
+        allow("Pull", PULL_ACTIONS, [account.arn("ecr", f"repository/{name}") for name in repositories]),
+        allow("Log", LOG_ACTIONS, [account.arn("logs", f"log-group:{log_group}:log-stream:*")]),
+    ]
+    return document(*statements, *_read_secrets(secrets))
+
+
+def gateway_task(secrets: Sequence[str]) -> Document | None:
+    """What the gateway may do itself: read its own secrets. None without any: then it gets no policy at all."""
+    statements = _read_secrets(secrets)
+    return document(*statements) if statements else None
+
+
+def run_tasks(
+    account: Account, cluster: str, family: str, execution_role: str, log_group: str | None = None
+) -> Document:
+    """What starts sessions of one environment: run, watch and stop its tasks, and with `log_group` read their logs.
+
+    Args:
+        account: Where.
+        cluster: Name of the cluster.
+        family: Prefix of the environment's task families, without the underscore that follows it.
+        execution_role: Name of the one role that may be handed on, to ECS only.
+        log_group: Name of the environment's log group.
+    """
+    in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
+    tasks = [account.arn("ecs", f"task/{cluster}/*")]
+    statements = [
+        allow("Run", ["ecs:RunTask"], [account.arn("ecs", f"task-definition/{family}_*:*")], in_cluster),
+        allow("StopAndWatch", ["ecs:DescribeTasks", "ecs:StopTask"], tasks, in_cluster),
+        allow("TagRuns", ["ecs:TagResource"], tasks, {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
+        allow(
+            "HandOnExecutionRole",
+            ["iam:PassRole"],
+            [account.role(execution_role)],
+            {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        ),
+    ]
+    if log_group:
+        groups = [account.arn("logs", f"log-group:{log_group}{end}") for end in ("", ":log-stream:*")]
+        statements.append(allow("ReadLogs", ["logs:FilterLogEvents", "logs:GetLogEvents"], groups))
+    return document(*statements)
+
+
+def flow_logs(account: Account, log_group: str) -> Document:
+    """What VPC flow logs may do: write to their one log group."""
+    group = account.arn("logs", f"log-group:{log_group}")
+    return document(
+        allow("Write", [*LOG_ACTIONS, "logs:DescribeLogStreams"], [f"{group}:log-stream:*", f"{group}:*"]),
+    )
+
+
+def key_policy(account: Account, log_groups: str) -> Document:
+    """Policy of the stack's KMS key: administered by the account, used by CloudWatch Logs for these groups.
+
+    `kms:*` for the account root is AWS's own default statement: it delegates to the account's IAM policies, and a key
+    without it can never be managed again. Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    return document(
+        {
+            "Sid": "AccountAdministers",
+            "Effect": "Allow",
+            "Principal": {"AWS": account.root()},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+        {
+            "Sid": "LogsEncrypt",
+            "Effect": "Allow",
+            "Principal": {"Service": f"logs.{account.region}.amazonaws.com"},
+            "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            "Resource": "*",
+            "Condition": {
+                "ArnLike": {"kms:EncryptionContext:aws:logs:arn": account.arn("logs", f"log-group:{log_groups}/*")}
+            },
+        },
+    )
+
+
+def registry_endpoint(account: Account) -> Document:
+    """Policy of the ECR endpoints: this account's principals pull from this account's repositories; no push."""
+    own = {"StringEquals": {"aws:PrincipalAccount": account.account_id}}
+    both = {"StringEquals": {"aws:PrincipalAccount": account.account_id, "aws:ResourceAccount": account.account_id}}
+    return document(
+        _anyone(allow("RegistryToken", ["ecr:GetAuthorizationToken"], ["*"], own)),
+        _anyone(allow("Pull", PULL_ACTIONS, [account.arn("ecr", "repository/*")], both)),
+    )
+
+
+def logs_endpoint(account: Account) -> Document:
+    """Policy of the logs endpoint: this account's principals write to this account's log streams."""
+    both = {"StringEquals": {"aws:PrincipalAccount": account.account_id, "aws:ResourceAccount": account.account_id}}
+    return document(_anyone(allow("Log", LOG_ACTIONS, [account.arn("logs", "log-group:*:log-stream:*")], both)))
+
+
+def storage_endpoint(account: Account, state_bucket: str | None = None) -> Document:
+    """Policy of the S3 gateway endpoint: read ECR's layers; with `state_bucket`, also saved state of this account.
+
+    What one session reaches of the bucket is decided by the presigned URLs that it is given, never by a role.
+    """
+    statements = [_anyone(allow("ImageLayers", ["s3:GetObject"], [account.layer_bucket()]))]
+    if state_bucket:
+        statements.append(
+            _anyone(
+                allow(
+                    "SavedState",
+                    ["s3:GetObject", "s3:PutObject"],
+                    [f"arn:{account.partition}:s3:::{state_bucket}/*"],
+                    {"StringEquals": {"aws:ResourceAccount": account.account_id}},
+                )
+            )
+        )
+    return document(*statements)
+
+
+def state_bucket(account: Account, bucket: str) -> Document:
+    """Policy of the state bucket: TLS only."""
+    arn = f"arn:{account.partition}:s3:::{bucket}"
+    return document(
+        {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [arn, f"{arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+
+
+def _anyone(statement: dict[str, Any]) -> dict[str, Any]:
+    # An endpoint policy must name principals; who they are is limited by the conditions and by their own policies.
+    return statement | {"Principal": "*"}
+
+
+def _read_secrets(secrets: Sequence[str]) -> list[dict[str, Any]]:
+    arns = sorted({secret_arn(reference) for reference in secrets})
+    return [allow("ReadSecrets", ["secretsmanager:GetSecretValue"], arns)] if arns else []

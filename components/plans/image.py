@@ -1,0 +1,182 @@
+"""Image plans: the Dockerfile of an environment or a gateway, and the tag that names its content.
+
+Layers stand in the order in which they change least: the base system; then for each package manager, in alphabetical
+order, a layer with what the manager itself needs and a layer with its packages; then the program that sessions start
+with. So a changed package rebuilds its manager's layer and what follows, and no runtime is there that nobody asked for.
+Package strings stand in JSON arrays alone, which no shell reads.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.models.environment import PACKAGE_MANAGERS, Packages
+
+BUILDER = 1
+"""Part of every tag: raised when the meaning of a Dockerfile changes without its text changing."""
+AGENT_UID, GATEWAY_UID = 10001, 10002
+"""User and group of the programs in the two kinds of image."""
+LABEL = "agent-environments"
+LIBRARY = "/usr/local/lib/agentenv"
+INSTALL = ("python3", f"{LIBRARY}/install_packages.py")
+GATEWAY_LIBRARY = "/usr/local/lib/egress-gateway"
+BASE_PACKAGES = ("bash", "ca-certificates", "curl", "git", "python3", "python3-venv")
+VOLUMES = ("/tmp", "/workspace", "/home/agent")  # noqa: S108 - paths in the container
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TAG_LENGTH = 32
+# Fargate has no no-new-privileges, so nothing in the image may raise privileges. Last of what root does.
+_NO_SETUID = ("find", "/", "-xdev", "(", "-type", "f", "-o", "-type", "d", ")", "-perm", "/6000")
+_STRIP = (*_NO_SETUID, "-exec", "chmod", "u-s,g-s", "{}", "+")
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """An image to build.
+
+    Attributes:
+        context: Folder under `images/`.
+        dockerfile: Its text.
+        tag: Hash of everything that decides the content: equal plans share one build.
+        labels: OCI labels.
+    """
+
+    context: str
+    dockerfile: str
+    tag: str
+    labels: Mapping[str, str]
+
+
+def session_image(packages: Packages, *, base: str, platform: str, context_hash: str) -> ImagePlan:
+    """The image of every session of an environment with these packages.
+
+    Args:
+        packages: What to install; order and repetition do not matter.
+        base: `name:tag@sha256:...` of Debian 13 or later.
+        platform: `linux/amd64` or `linux/arm64`.
+        context_hash: Hash over the files of `images/session`.
+
+    Raises:
+        ValueError: the base is not pinned; with rule and fix.
+    """
+    wanted = _wanted(packages)
+    lines = [
+        f"FROM {base}",
+        _debian(
+            BASE_PACKAGES,
+            f"groupadd --gid {AGENT_UID} agent",
+            f"useradd --uid {AGENT_UID} --gid {AGENT_UID} --create-home --shell /bin/bash agent",
+            f"install -d -o {AGENT_UID} -g {AGENT_UID} /workspace",
+        ),
+        f"COPY --chmod=0644 install_packages.py {LIBRARY}/",
+    ]
+    for manager, names in wanted.items():
+        lines += [*_runtime(manager), _run(*INSTALL, manager, "--", *names)]
+    lines += [
+        f"COPY --chmod=0644 session.py {LIBRARY}/",
+        _run(*_STRIP),
+        _environment({"LANG": "C.UTF-8", "PATH": f"/opt/venv/bin:{SYSTEM_PATH}" if "pip" in wanted else SYSTEM_PATH}),
+        f"USER {AGENT_UID}:{AGENT_UID}",
+        "WORKDIR /workspace",
+        # Fargate gives a task volume the owner of the image's folder only where the image declares a volume.
+        f"VOLUME {json.dumps(VOLUMES)}",
+        f"CMD {json.dumps(['/usr/bin/python3', f'{LIBRARY}/session.py'])}",
+    ]
+    return _plan("session", lines, base, platform, context_hash, wanted)
+
+
+def gateway_image(*, base: str, platform: str, context_hash: str) -> ImagePlan:
+    """The image of the egress gateway: Python, the program, what it imports, and no installer.
+
+    Args:
+        base: `name:tag@sha256:...` of Debian 13 or later.
+        platform: `linux/amd64` or `linux/arm64`.
+        context_hash: Hash over the files of `images/egress-gateway`.
+
+    Raises:
+        ValueError: the base is not pinned; with rule and fix.
+    """
+    installed = f"{GATEWAY_LIBRARY}/packages"
+    pip = ("/opt/build/bin/python", "-m", "pip", "install", "--no-cache-dir", "--no-deps", "--require-hashes")
+    lines = [
+        f"FROM {base} AS packages",
+        _debian(("ca-certificates", "python3", "python3-venv")),
+        _run("python3", "-m", "venv", "/opt/build"),
+        f"COPY --chmod=0644 requirements.txt {GATEWAY_LIBRARY}/",
+        _run(*pip, "--target", installed, "--requirement", f"{GATEWAY_LIBRARY}/requirements.txt"),
+        f"FROM {base}",
+        _debian(("ca-certificates", "python3")),
+        f"COPY --from=packages {installed} {installed}",
+        f"COPY --chmod=0644 gateway.py {GATEWAY_LIBRARY}/",
+        _run(*_STRIP),
+        _environment({"LANG": "C.UTF-8", "PATH": SYSTEM_PATH, "PYTHONPATH": installed}),
+        f"USER {GATEWAY_UID}:{GATEWAY_UID}",
+        f"CMD {json.dumps(['python3', f'{GATEWAY_LIBRARY}/gateway.py'])}",
+    ]
+    return _plan("egress-gateway", lines, base, platform, context_hash, {})
+
+
+def _wanted(packages: Packages) -> dict[str, list[str]]:
+    """Packages by manager, in the order in which the managers run, each list as short and as sorted as it can be."""
+    wanted = {manager: {*getattr(packages, manager)} for manager in PACKAGE_MANAGERS}
+    # No version means the newest; `go install` alone wants to be told so.
+    wanted["go"] = {name if "@" in name else f"{name}@latest" for name in wanted["go"]}
+    return {manager: sorted(names) for manager, names in wanted.items() if names}
+
+
+def _runtime(manager: str) -> list[str]:
+    """What stands before a manager's own layer; apt is there already."""
+    if manager == "apt":
+        return []
+    lines = [_run(*INSTALL, "runtime", manager)]
+    if manager == "npm":
+        # Node then trusts what the base image trusts, as every other runtime does by itself.
+        lines = [
+            f"COPY --chmod=0644 node-requirements.txt {LIBRARY}/",
+            *lines,
+            _environment({"NODE_USE_SYSTEM_CA": "1"}),
+        ]
+    return lines
+
+
+def _debian(packages: Sequence[str], *then: str) -> str:
+    """One layer of Debian packages that this module names itself, hence the shell."""
+    steps = (
+        "apt-get update -qq -o APT::Update::Error-Mode=any",
+        f"DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {' '.join(packages)}",
+        "rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/log/apt /var/log/*.log",
+        *then,
+    )
+    return "RUN " + " \\\n && ".join(steps)
+
+
+def _run(*arguments: str) -> str:
+    """A RUN that no shell reads, one argument a line: BuildKit limits the length of a line."""
+    return "RUN [" + ", \\\n     ".join(map(json.dumps, arguments)) + "]"
+
+
+def _environment(variables: Mapping[str, str]) -> str:
+    return "ENV " + " ".join(f"{name}={value}" for name, value in variables.items())
+
+
+def _plan(
+    context: str,
+    lines: Sequence[str],
+    base: str,
+    platform: str,
+    context_hash: str,
+    packages: Mapping[str, Sequence[str]],
+) -> ImagePlan:
+    name, _, digest = base.partition("@")
+    if not digest.startswith("sha256:"):
+        raise ValueError(f"base image {base!r} must be pinned by digest. Fix: write NAME:TAG@sha256:DIGEST")
+    dockerfile = "\n".join(lines) + "\n"
+    content = hashlib.sha256(json.dumps([BUILDER, dockerfile, platform, context_hash]).encode()).hexdigest()
+    labels = {
+        "org.opencontainers.image.title": f"{LABEL} {context}",
+        "org.opencontainers.image.base.name": name,
+        "org.opencontainers.image.base.digest": digest,
+        f"{LABEL}.content": content,
+        f"{LABEL}.packages": json.dumps(packages, separators=(",", ":")),
+    }
+    return ImagePlan(context, dockerfile, content[:_TAG_LENGTH], labels)

@@ -1,0 +1,235 @@
+"""Tasks on Fargate: which definitions must exist, what each fixes, and what a run of a session overrides.
+
+Image, secrets and log settings cannot be overridden when a task is run, so they decide how many definitions there
+are; size, command, variables and tags can, so sessions that differ only in those share one definition.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.models.environment import Environment
+from components.models.errors import InvalidInput
+from components.models.session import Architecture, Session
+from components.plans.cost import hourly_price
+from components.plans.image import AGENT_UID, GATEWAY_UID
+from components.plans.network import GATEWAY_PORT
+from components.plans.size import FargateSize, fargate_size
+
+CONTAINER = "session"
+SCRATCH = {"tmp": "/tmp", "workspace": "/workspace", "home": "/home/agent"}  # noqa: S108 - paths in the container
+"""The writable places of a session, by volume name; everything else is read-only."""
+STOP_TIMEOUT = 120
+"""Seconds between SIGTERM and SIGKILL: the most that Fargate gives."""
+OVERRIDE_LIMIT = 8192
+"""Characters of a RunTask override. Source: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a task definition fixes for every run that uses it.
+
+    Attributes:
+        architecture: Processor, hence which image.
+        secrets: (variable, reference) pairs that ECS puts into the container.
+        service: For a session that stays up, which starts without overrides: its name, else None.
+    """
+
+    architecture: Architecture
+    secrets: tuple[tuple[str, str], ...]
+    service: str | None
+
+    @property
+    def key(self) -> str:
+        """Short name, equal for equal shapes."""
+        if self == Shape(Architecture.X86_64, (), None):
+            return "run"
+        if self.service:
+            return self.service
+        text = json.dumps([self.architecture, self.secrets])
+        return f"run-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def shape(session: Session) -> Shape:
+    """The shape of the definition that `session` runs with."""
+    return Shape(
+        architecture=session.resources.architecture,
+        secrets=tuple(sorted((s.name, s.source) for s in session.secrets if s.inject is None)),
+        service=session.name if session.is_service else None,
+    )
+
+
+def size(session: Session) -> FargateSize:
+    """The smallest task that holds what the session asks for.
+
+    Raises:
+        InvalidInput: Fargate has none.
+    """
+    wanted = session.resources
+    try:
+        return fargate_size(wanted.cpu, wanted.memory_gib, wanted.disk_gib)
+    except ValueError as error:
+        rule, _, fix = str(error).partition(" Fix: ")
+        shown = f"{wanted.cpu:g} vCPU, {wanted.memory_gib:g} GiB, {wanted.disk_gib} GiB disk"
+        raise InvalidInput.of(f"sessions[{session.name}].resources", shown, rule, fix) from None
+
+
+def price(session: Session) -> float:
+    """Dollars an hour of one run, list price."""
+    return hourly_price(size(session), architecture=session.resources.architecture, spot=session.resources.spot)
+
+
+def variables(environment: Environment, gateway: str) -> dict[str, str]:
+    """Environment variables that every session of `environment` gets.
+
+    Args:
+        environment: Where the session runs.
+        gateway: Host name of the environment's gateway.
+    """
+    address = f"http://{gateway}:{GATEWAY_PORT}"
+    common = {"AGENTENV_ENVIRONMENT": environment.name, "AGENTENV_GATEWAY": address}
+    if environment.limited is None:
+        return common
+    # Node's fetch looks at the proxy variables only when told to.
+    proxies = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), address)
+    return common | proxies | {"NODE_USE_ENV_PROXY": "1"}
+
+
+def declaration(session: Session) -> str:
+    """What the program in the container is told about its session, as compact JSON; no secret, no size."""
+    told = session.model_dump(
+        mode="json",
+        exclude_none=True,
+        exclude_defaults=True,
+        exclude={"resources", "secrets", "variables", "command", "schedule"},
+    )
+    return json.dumps(told, separators=(",", ":"), sort_keys=True)
+
+
+def overrides(session: Session) -> dict[str, Any]:
+    """What `RunTask` is told for a run of `session`: its `overrides` argument.
+
+    Raises:
+        InvalidInput: the overrides are longer than ECS takes, or no task is large enough.
+    """
+    fits = size(session)
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "memory": fits.memory_mib,
+        "environment": _pairs({**session.variables, "AGENTENV_SESSION": declaration(session)}),
+    }
+    if session.command:
+        container["command"] = list(session.command)
+    found: dict[str, Any] = {
+        "cpu": str(fits.cpu_units),
+        "memory": str(fits.memory_mib),
+        "containerOverrides": [container],
+    }
+    if fits.disk_gib:
+        found["ephemeralStorage"] = {"sizeInGiB": fits.disk_gib}
+    length = len(json.dumps(found))
+    if length > OVERRIDE_LIMIT:
+        raise InvalidInput.of(
+            f"sessions[{session.name}]",
+            f"{length} characters of settings",
+            f"ECS takes {OVERRIDE_LIMIT} characters of overrides at most",
+            "shorten agent.system or variables, or put the text into a file that the session reads",
+        )
+    return found
+
+
+def session_container(
+    image: str, variables: dict[str, str], shape: Shape, session: Session | None, log: dict[str, Any]
+) -> dict[str, Any]:
+    """Container definition of a session's task.
+
+    Args:
+        image: Reference by digest.
+        variables: What every session of the environment gets.
+        shape: What the definition fixes.
+        session: The session, when it is a service: then its size, command and variables are fixed here too.
+        log: `logConfiguration`.
+
+    Raises:
+        InvalidInput: `image` is not a reference by digest.
+    """
+    own = overrides(session)["containerOverrides"][0] if session else {}
+    return _container(
+        name=CONTAINER,
+        image=image,
+        user=AGENT_UID,
+        memory_mib=own.get("memory", SMALLEST_MEMORY_MIB),
+        log=log,
+        mountPoints=[
+            {"sourceVolume": name, "containerPath": path, "readOnly": False} for name, path in SCRATCH.items()
+        ],
+        environment=[*_pairs(variables), *own.get("environment", [])],
+        secrets=[{"name": name, "valueFrom": reference} for name, reference in shape.secrets],
+        portMappings=[{"containerPort": port, "protocol": "tcp"} for port in (session.ports if session else ())],
+        **({"command": own["command"]} if "command" in own else {}),
+    )
+
+
+def gateway_container(image: str, policy: str, log: dict[str, Any]) -> dict[str, Any]:
+    """Container definition of a gateway: `policy` is the egress policy as JSON."""
+    return _container(
+        name="gateway",
+        image=image,
+        user=GATEWAY_UID,
+        memory_mib=SMALLEST_MEMORY_MIB,
+        log=log,
+        mountPoints=[],
+        environment=_pairs({"EGRESS_POLICY": policy}),
+        secrets=[],
+        portMappings=[{"containerPort": GATEWAY_PORT, "protocol": "tcp"}],
+        healthCheck={
+            "command": ["CMD", "python3", "/usr/local/lib/egress-gateway/gateway.py", "--check"],
+            "interval": 10,
+            "timeout": 5,
+            "retries": 3,
+            "startPeriod": 10,
+        },
+    )
+
+
+SMALLEST_CPU_UNITS, SMALLEST_MEMORY_MIB = 256, 512
+"""The smallest task there is: what a definition says until a run overrides it."""
+
+
+def log_configuration(group: str, region: str, prefix: str) -> dict[str, Any]:
+    """`awslogs` settings; blocking, so that no line is lost while the container waits."""
+    return {
+        "logDriver": "awslogs",
+        "options": {"awslogs-group": group, "awslogs-region": region, "awslogs-stream-prefix": prefix},
+    }
+
+
+def _container(
+    *, name: str, image: str, user: int, memory_mib: int, log: dict[str, Any], **rest: Any
+) -> dict[str, Any]:
+    # The policy pack checks the same, but sees this JSON only once the digest in it is known.
+    if "@sha256:" not in image:
+        raise InvalidInput.of("image", image, "a task runs an image by its digest only", "write NAME@sha256:DIGEST")
+    return {
+        "name": name,
+        "image": image,
+        "essential": True,
+        "user": f"{user}:{user}",
+        "memory": memory_mib,
+        "privileged": False,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True},
+        "stopTimeout": STOP_TIMEOUT,
+        "logConfiguration": log,
+    } | rest
+
+
+def _pairs(variables: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in sorted(variables.items())]
+
+
+def shapes(sessions: Sequence[Session]) -> dict[Shape, Session | None]:
+    """The distinct shapes of these sessions, each with the session it is for when it is a service's."""
+    return {shape(s): s if s.is_service else None for s in sessions}

@@ -1,0 +1,37 @@
+"""No container runs as root."""
+
+from typing import Any
+
+from pulumi_policy import ResourceValidationArgs, Severity
+
+from policies.aws import TASK_DEFINITION
+from policies.containers import containers
+from policies.reading import shown
+from policies.verdict import Findings, fsbp, nist, resource_rule
+
+
+def check(args: ResourceValidationArgs, findings: Findings) -> None:
+    """Report each container whose user is root or is left to the image, which may say root."""
+    for container in containers(args, findings):
+        user = container.body.get("user")
+        if _is_root(user):
+            findings.violation(f"{container.at}.user", "is missing" if user is None else f"is {shown(user)}")
+
+
+def _is_root(user: Any) -> bool:
+    name = str("" if user is None else user).partition(":")[0].strip()
+    return name in ("", "root") or (name.isdigit() and int(name) == 0)
+
+
+RULE = resource_rule(
+    "container-not-root",
+    "Every container names a user other than root.",
+    types=(TASK_DEFINITION,),
+    check=check,
+    severity=Severity.HIGH,
+    controls=(
+        fsbp("ECS.20", "ECS Task Definitions should configure non-root users in Linux container definitions"),
+        nist("AC-6", "Least Privilege"),
+    ),
+    fix="set user to a number other than 0, e.g. 10001:10001",
+)

@@ -1,0 +1,191 @@
+"""What a stack on Fargate registers."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components.models.stack import Stack
+from tests.components.conftest import DIGEST, Recorder, run
+
+OPEN = {
+    "name": "open",
+    "config": {"type": "cloud", "packages": {"pip": ["pandas"]}, "networking": {"type": "unrestricted"}},
+}
+SHUT = {
+    "name": "shut",
+    "config": {
+        "type": "cloud",
+        "networking": {"type": "limited", "allowed_hosts": ["api.example.com"], "allow_mcp_servers": True},
+    },
+}
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:crm-AbCdEf"
+
+
+def session(name: str, environment: str, **fields: Any) -> dict[str, Any]:
+    base = {
+        "name": name,
+        "environment": environment,
+        "pattern": "ephemeral",
+        "agent": {"model": "sonnet", "max_turns": 9},
+    }
+    return base | fields
+
+
+def stack(*environments: dict[str, Any], sessions: tuple[dict[str, Any], ...] = (), **fields: Any) -> Stack:
+    return Stack.parse({"team": "t", "runtime": "fargate", "environments": environments, "sessions": sessions} | fields)
+
+
+FULL = stack(
+    OPEN,
+    SHUT,
+    sessions=(
+        session("a", "open", schedule={"expression": "rate(1 day)"}, secrets=[{"name": "CRM", "source": SECRET}]),
+        session("b", "shut"),
+        session("c", "shut", pattern="long_running", ports=[8080], resources={"cpu": 2, "disk_gib": 50}),
+        session("d", "shut", pattern="hybrid"),
+    ),
+)
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_names_are_unique_and_everything_has_a_parent_type(recorder: Recorder, preview: bool) -> None:
+    seen = run(recorder, FULL, preview=preview).seen
+    keys = [(one.type, one.name) for one in seen]
+    assert len(keys) == len(set(keys))
+    assert len(seen) > 80
+
+
+def test_limited_alone_has_no_nat_and_no_private_subnets(recorder: Recorder) -> None:
+    seen = run(recorder, stack(SHUT))
+    assert not seen.of("NatGateway")
+    assert not seen.of("ec2/eip:Eip")
+    assert {one.inputs["tags"]["Name"].split("-")[-2] for one in seen.of("ec2/subnet:Subnet")} == {"public", "sessions"}
+    assert len(seen.of("ec2/vpcEndpoint:VpcEndpoint")) == 4
+
+
+def test_unrestricted_alone_has_no_session_vpc(recorder: Recorder) -> None:
+    seen = run(recorder, stack(OPEN))
+    assert len(seen.of("ec2/vpc:Vpc")) == 1
+    for absent in ("VpcEndpoint", "VpcPeeringConnection", "ResolverFirewallRule"):
+        assert not seen.of(absent)
+    assert len(seen.of("NatGateway")) == 1
+
+
+def test_a_limited_session_reaches_gateway_endpoints_and_storage_and_nothing_else(recorder: Recorder) -> None:
+    seen = run(recorder, stack(SHUT))
+    ways = {
+        one.name.partition("-to-")[2]: one.inputs
+        for one in seen.of("SecurityGroupEgressRule")
+        if one.inputs["tags"]["agentenv:role"] == "session"
+    }
+    assert ways["gateway"]["referencedSecurityGroupId"].endswith("gateway-id")
+    assert ways["gateway"]["fromPort"] == ways["gateway"]["toPort"] == 3128
+    assert ways["endpoints"]["referencedSecurityGroupId"].endswith("endpoints-id")
+    assert ways["storage"]["prefixListId"] == "pl-s3"
+    assert set(ways) == {"gateway", "endpoints", "storage"}
+    assert not any("cidrIpv4" in way for way in ways.values())
+    assert all(way["description"] for way in ways.values())
+
+
+def test_nothing_reaches_a_session(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    rules = seen.of("SecurityGroupIngressRule")
+    assert {one.inputs["tags"]["agentenv:role"] for one in rules} == {"gateway", "endpoint"}
+
+
+def test_rules_opened_by_hand_are_closed(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    exclusive = {one.inputs["securityGroupId"] for one in seen.of("VpcSecurityGroupRulesExclusive")}
+    assert exclusive == {f"{one.name}-id" for one in seen.of("ec2/securityGroup:SecurityGroup")}
+
+
+def test_the_resolver_ends_in_block_and_fails_closed(recorder: Recorder) -> None:
+    seen = run(recorder, stack(SHUT))
+    last = max(seen.of("ResolverFirewallRule"), key=lambda one: one.inputs["priority"])
+    lists = {f"{one.name}-id": one.inputs["domains"] for one in seen.of("ResolverFirewallDomainList")}
+    assert last.inputs["action"] == "BLOCK"
+    assert lists[last.inputs["firewallDomainListId"]] == ["*"]
+    assert [one.inputs["firewallFailOpen"] for one in seen.of("ResolverFirewallConfig")] == ["DISABLED"]
+
+
+def definitions(seen: Recorder) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    return {
+        one.name: (one.inputs, json.loads(one.inputs["containerDefinitions"])[0])
+        for one in seen.of("ecs/taskDefinition:TaskDefinition")
+    }
+
+
+def test_every_container_is_hardened_and_runs_by_digest(recorder: Recorder) -> None:
+    for inputs, container in definitions(run(recorder, FULL)).values():
+        assert container["image"].endswith(f"@{DIGEST}")
+        assert container["user"] in ("10001:10001", "10002:10002")
+        assert container["readonlyRootFilesystem"] is True
+        assert container["privileged"] is False
+        assert container["linuxParameters"] == {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True}
+        assert ("taskRoleArn" in inputs) == (container["name"] == "gateway")
+
+
+def test_one_definition_for_each_shape_and_no_resource_for_a_session_that_needs_none(recorder: Recorder) -> None:
+    names = set(definitions(run(recorder, FULL)))
+    assert names == {"open-gateway", "shut-gateway", "shut-run", "shut-c"} | {
+        n for n in names if n.startswith("open-run-")
+    }
+    many = stack(SHUT, sessions=tuple(session(f"s{i}", "shut", resources={"cpu": 1 + i % 4}) for i in range(40)))
+    few = stack(SHUT, sessions=(session("s0", "shut"),))
+    assert len(run(Recorder(), many).seen) == len(run(Recorder(), few).seen)
+
+
+def test_a_service_or_a_schedule_costs_two_resources_at_most(recorder: Recorder) -> None:
+    with_one = stack(SHUT, sessions=(session("s", "shut"), session("c", "shut", pattern="long_running", ports=[8080])))
+    without = stack(SHUT, sessions=(session("s", "shut"),))
+    components_and_shapes = {"Session", "TaskDefinition"}
+    kinds = [one.type for one in run(recorder, with_one).seen]
+    for one in run(Recorder(), without).seen:
+        kinds.remove(one.type)
+    assert len([kind for kind in kinds if kind.rpartition(":")[2] not in components_and_shapes]) <= 2
+
+
+def test_a_service_has_its_size_in_its_definition(recorder: Recorder) -> None:
+    inputs, container = definitions(run(recorder, FULL))["shut-c"]
+    assert (inputs["cpu"], inputs["memory"]) == ("2048", "4096")
+    assert inputs["ephemeralStorage"] == {"sizeInGib": 50}
+    assert container["portMappings"] == [{"containerPort": 8080, "protocol": "tcp"}]
+
+
+def test_secrets_are_read_by_the_execution_role_of_their_environment_only(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    readers = [one.name for one in seen.of("iam/rolePolicy:RolePolicy") if SECRET in one.inputs["policy"]]
+    assert readers == ["open-execution"]
+
+
+def test_injected_secrets_are_read_by_the_gateway_only(recorder: Recorder) -> None:
+    route = {
+        "name": "crm",
+        "source": SECRET,
+        "inject": {"origin": "https://crm.example.com", "header": "authorization"},
+    }
+    seen = run(recorder, stack(SHUT, sessions=(session("s", "shut", secrets=[route]),)))
+    readers = [one.name for one in seen.of("iam/rolePolicy:RolePolicy") if SECRET in one.inputs["policy"]]
+    assert readers == ["shut-gateway-gateway"]
+    containers = {name: container for name, (_, container) in definitions(seen).items()}
+    assert containers["shut-run"]["secrets"] == []
+    assert SECRET not in json.dumps(containers["shut-run"])
+
+
+def test_equal_packages_share_one_build(recorder: Recorder) -> None:
+    twin = OPEN | {"name": "twin"}
+    images = run(recorder, stack(OPEN, twin)).of("docker-build:index:Image")
+    assert sorted(one.name.split("-")[2] for one in images) == ["gateway", "session"]
+
+
+def test_state_is_kept_only_for_hybrid_sessions(recorder: Recorder) -> None:
+    assert not run(recorder, stack(SHUT)).of("s3/bucket:Bucket")
+    assert len(run(Recorder(), FULL).of("s3/bucket:Bucket")) == 1
+
+
+def test_archived_environments_stay_without_sessions(recorder: Recorder) -> None:
+    old = SHUT | {"archived_at": "2026-01-01T00:00:00Z"}
+    seen = run(recorder, stack(old))
+    assert len(seen.of("ec2/securityGroup:SecurityGroup")) == 3
+    assert set(definitions(seen)) == {"shut-gateway"}

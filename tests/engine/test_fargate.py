@@ -1,0 +1,292 @@
+"""The life of a stack, from its first `up` to `destroy`. The tests of this module follow on each other."""
+
+import copy
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi import automation as auto
+
+from tests.engine.conftest import POLICIES, STACK, Deployment
+
+pytestmark = [pytest.mark.engine, pytest.mark.containers]
+
+DECLARED: dict[str, Any] = {
+    "team": "research",
+    "runtime": "fargate",
+    "cost_centre": "r-42",
+    "environments": [
+        {
+            "name": "data-analysis",
+            "config": {
+                "type": "cloud",
+                "packages": {"pip": ["pandas", "numpy", "scikit-learn"], "npm": ["express"]},
+                "networking": {"type": "unrestricted"},
+            },
+        },
+        {
+            "name": "api-client",
+            "config": {
+                "type": "cloud",
+                "networking": {
+                    "type": "limited",
+                    "allowed_hosts": ["api.example.com"],
+                    "allow_mcp_servers": True,
+                    "allow_package_managers": True,
+                },
+            },
+        },
+    ],
+    "sessions": [
+        {
+            "name": "nightly-report",
+            "environment": "data-analysis",
+            "pattern": "ephemeral",
+            "agent": {"model": "sonnet", "max_turns": 30},
+            "schedule": {"expression": "cron(0 3 * * ? *)"},
+        },
+        {
+            "name": "order-desk",
+            "environment": "api-client",
+            "pattern": "ephemeral",
+            "agent": {"model": "sonnet", "max_turns": 20},
+        },
+    ],
+}
+
+
+def changed(**sessions_or_packages: Any) -> dict[str, Any]:
+    data = copy.deepcopy(DECLARED)
+    if "packages" in sessions_or_packages:
+        data["environments"][0]["config"]["packages"]["pip"] += sessions_or_packages["packages"]
+    data["sessions"] += sessions_or_packages.get("sessions", [])
+    return data
+
+
+SERVICE = {
+    "name": "chat",
+    "environment": "api-client",
+    "pattern": "long_running",
+    "ports": [8080],
+    "agent": {"model": "sonnet", "max_turns": 200},
+}
+EPHEMERAL = {
+    "name": "one-more",
+    "environment": "api-client",
+    "pattern": "ephemeral",
+    "resources": {"cpu": 2},
+    "agent": {"model": "sonnet", "max_turns": 5},
+}
+
+
+def test_bad_input_is_one_error_before_anything_is_created(deployment: Deployment) -> None:
+    bad = changed(sessions=[SERVICE | {"environment": "api-clint"}])
+    bad["environments"][0]["config"]["packages"]["pip"].append("six; rm -rf /")
+    deployment.declare(bad)
+    with pytest.raises(auto.CommandError) as caught:
+        deployment.up()
+    shown = str(caught.value)
+    assert "environments[0].config.packages.pip[3] = 'six; rm -rf /': " in shown
+    assert "Traceback" not in shown
+    assert deployment.resources() == []
+
+
+def test_a_task_that_fargate_lacks_is_one_error_before_anything_is_created(deployment: Deployment) -> None:
+    deployment.declare(changed(sessions=[EPHEMERAL | {"resources": {"disk_gib": 201}}]))
+    with pytest.raises(auto.CommandError, match=r"sessions\[one-more\]\.resources.*200 GiB of disk at most"):
+        deployment.up()
+    assert deployment.resources() == []
+
+
+def test_a_violating_stack_is_stopped_by_the_pack_with_nothing_created(deployment: Deployment) -> None:
+    endless = EPHEMERAL | {"agent": {"model": "sonnet"}}
+    deployment.declare(changed(sessions=[endless]))
+    with pytest.raises(auto.CommandError, match="max_turns"):
+        deployment.up()
+    assert deployment.resources() == []
+    assert not [v for v in deployment.client("ec2").describe_vpcs()["Vpcs"] if not v["IsDefault"]]
+
+
+def test_up_creates_everything(deployment: Deployment) -> None:
+    deployment.declare(DECLARED)
+    deployment.up()
+    outputs = {key: output.value for key, output in deployment.stack.outputs().items()}
+    environments, sessions = outputs["environments"], outputs["sessions"]
+    assert environments["api-client"]["networking"] == "limited"
+    hosts = {entry["host"]: entry["field"] for entry in environments["api-client"]["egress_policy"]["hosts"]}
+    assert hosts["api.example.com"] == "config.networking.allowed_hosts[0]"
+    assert sessions["order-desk"]["usd_per_hour"] == 0.0494
+    assert "-> 1 vCPU, 2 GiB" in sessions["order-desk"]["size"]
+    (image,) = environments["data-analysis"]["images"].values()
+    repository, _, digest = image.partition("@")
+    name = repository.partition("/")[2]
+    found = deployment.client("ecr").describe_images(repositoryName=name)["imageDetails"]
+    assert digest in {one["imageDigest"] for one in found}
+
+
+def test_a_session_is_started_with_what_the_outputs_say(deployment: Deployment) -> None:
+    outputs = {key: output.value for key, output in deployment.stack.outputs().items()}
+    session, environment = outputs["sessions"]["order-desk"], outputs["environments"]["api-client"]
+    answer = deployment.client("ecs").run_task(
+        cluster=environment["cluster"],
+        taskDefinition=session["task_definition"],
+        launchType="FARGATE",
+        networkConfiguration={
+            "awsvpcConfiguration": {
+                "subnets": environment["subnets"],
+                "securityGroups": [environment["security_group"]],
+                "assignPublicIp": "DISABLED",
+            }
+        },
+        overrides=session["overrides"],
+    )
+    assert answer["failures"] == []
+    assert answer["tasks"][0]["overrides"]["cpu"] == "1024"
+
+
+def test_a_second_preview_is_empty(deployment: Deployment) -> None:
+    deployment.preview(expect_no_changes=True)
+
+
+def test_every_taggable_thing_carries_the_required_tags(deployment: Deployment) -> None:
+    for group in deployment.client("ec2").describe_security_groups(
+        Filters=[{"Name": "tag-key", "Values": ["agentenv:role"]}]
+    )["SecurityGroups"]:
+        tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+        assert tags["agentenv:stack"] == STACK
+        assert tags["agentenv:team"] == "research"
+        assert tags["agentenv:cost-centre"] == "r-42"
+
+
+def test_a_package_changes_its_image_and_what_depends_on_it_only(deployment: Deployment) -> None:
+    deployment.declare(changed(packages=["tabulate"]))
+    steps = deployment.up()
+    assert steps.changed("Image")
+    assert steps.changed() == steps.changed("Image", "TaskDefinition", "Schedule")
+    dependents = steps.changed("TaskDefinition", "Schedule")
+    assert all("data-analysis" in name or "nightly-report" in name for name in dependents)
+
+
+def test_a_service_adds_its_own_resources_only(deployment: Deployment) -> None:
+    deployment.declare(changed(packages=["tabulate"], sessions=[SERVICE]))
+    steps = deployment.up()
+    assert all(" chat" in name or name.endswith("-chat") for name in steps.changed())
+    assert {steps.operations[name] for name in steps.changed()} == {"create"}
+    assert len(steps.changed()) == 3
+
+
+def test_a_session_that_needs_nothing_of_its_own_adds_no_resource(deployment: Deployment) -> None:
+    deployment.declare(changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL]))
+    steps = deployment.up()
+    assert steps.changed() == []
+    assert deployment.stack.outputs()["sessions"].value["one-more"]["overrides"]["cpu"] == "2048"
+
+
+def test_a_rule_opened_by_hand_is_seen_and_closed(deployment: Deployment) -> None:
+    ec2 = deployment.client("ec2")
+    (group,) = ec2.describe_security_groups(
+        Filters=[
+            {"Name": "tag:agentenv:role", "Values": ["session"]},
+            {"Name": "tag:agentenv:environment", "Values": ["api-client"]},
+        ]
+    )["SecurityGroups"]
+    hole = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_egress(GroupId=group["GroupId"], IpPermissions=[hole])
+
+    refreshed = deployment.stack.refresh(color="never")
+    assert (refreshed.summary.resource_changes or {}).get("update", 0) >= 1
+    assert deployment.preview().changed("VpcSecurityGroupRulesExclusive")
+    closing = deployment.up()
+    assert closing.changed() == closing.changed("VpcSecurityGroupRulesExclusive")
+    (after,) = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"]
+    assert not [rule for rule in after["IpPermissionsEgress"] if rule.get("FromPort") == 22]
+    assert len(after["IpPermissionsEgress"]) >= 2
+    deployment.preview(expect_no_changes=True)
+
+
+def test_a_crash_of_the_engine_in_the_middle_of_up_is_healed_by_the_next(deployment: Deployment) -> None:
+    third = {"name": "third", "config": {"type": "cloud", "packages": {"pip": ["tabulate==0.9.0"]}}}
+    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL])
+    data["environments"].append(third)
+    deployment.declare(data)
+    before = len(deployment.resources())
+    engine = _up_by_hand(deployment)
+    try:
+        _wait_for_growth(deployment, before + 5, engine)
+    finally:
+        os.killpg(engine.pid, signal.SIGKILL)
+        engine.wait(30)
+    deployment.stack.cancel()
+
+    deployment.stack.refresh(color="never", clear_pending_creates=True)
+    deployment.up()
+    deployment.preview(expect_no_changes=True)
+    assert "third" in deployment.stack.outputs()["environments"].value
+
+
+def test_destroy_leaves_nothing(deployment: Deployment) -> None:
+    deployment.stack.destroy(color="never")
+    assert deployment.resources() == []
+    assert left_in_aws(deployment) == []
+
+
+def left_in_aws(deployment: Deployment) -> list[str]:
+    """What the emulated AWS itself still holds of the stack."""
+    client = deployment.client
+    ec2 = client("ec2")
+    alive = ("available", "pending", "active")
+    found = [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]
+    found += [n["NatGatewayId"] for n in ec2.describe_nat_gateways()["NatGateways"] if n["State"] in alive]
+    found += [a["AllocationId"] for a in ec2.describe_addresses()["Addresses"]]
+    found += [e["VpcEndpointId"] for e in ec2.describe_vpc_endpoints()["VpcEndpoints"] if e["State"].lower() in alive]
+    found += [
+        p["VpcPeeringConnectionId"]
+        for p in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]
+        if p["Status"]["Code"] in ("active", "pending-acceptance")
+    ]
+    found += [f["FlowLogId"] for f in ec2.describe_flow_logs()["FlowLogs"]]
+    found += [r["RoleName"] for r in client("iam").list_roles()["Roles"] if r["RoleName"].startswith("agentenv")]
+    found += [p["Arn"] for p in client("iam").list_policies(Scope="Local")["Policies"]]
+    found += [g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"] if "agentenv" in str(g)]
+    found += [r["repositoryName"] for r in client("ecr").describe_repositories()["repositories"]]
+    found += client("ecs").list_clusters()["clusterArns"]
+    found += client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    found += [n["Id"] for n in client("servicediscovery").list_namespaces()["Namespaces"]]
+    found += [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]]
+    found += [
+        key["KeyId"]
+        for key in client("kms").list_keys()["Keys"]
+        if client("kms").describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"
+    ]
+    found += [a["AliasName"] for a in client("kms").list_aliases()["Aliases"] if "agentenv" in a["AliasName"]]
+    return found
+
+
+def _up_by_hand(deployment: Deployment) -> subprocess.Popen[bytes]:
+    """`pulumi up` as a person types it, in a process group of its own so that all of it can be killed."""
+    log = Path(deployment.folder, "up.log").open("wb")  # noqa: SIM115 - the child holds it
+    return subprocess.Popen(
+        ["pulumi", "up", "--yes", "--non-interactive", "--stack", STACK, "--policy-pack", POLICIES],
+        cwd=deployment.folder,
+        env=os.environ | deployment.environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _wait_for_growth(deployment: Deployment, at_least: int, engine: subprocess.Popen[bytes]) -> None:
+    """Until the state file on disk holds that many resources."""
+    state = Path(deployment.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    file = state / ".pulumi" / "stacks" / "agent-environments" / f"{STACK}.json"
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and engine.poll() is None:
+        kinds = file.read_text().count('"urn":') if file.exists() else 0
+        if kinds >= at_least:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the engine ended or did nothing: {Path(deployment.folder, 'up.log').read_text()[-2000:]}")

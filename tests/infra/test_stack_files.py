@@ -1,0 +1,29 @@
+"""The committed stack files say what the models take, and the program stays short enough to read at one sitting."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.models.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(ROOT.glob("Pulumi.*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_committed_stack_file_is_valid(file: Path) -> None:
+    config = yaml.safe_load(file.read_text())["config"]
+    stack = Stack.parse(config["agent-environments:stack"])
+    assert stack.environments
+    assert stack.sessions
+    assert config["aws:region"]
+
+
+def test_there_is_a_demo_and_two_teams() -> None:
+    assert {file.name for file in FILES} >= {"Pulumi.demo.yaml", "Pulumi.research.yaml", "Pulumi.support.yaml"}
+
+
+def test_the_program_is_under_100_lines() -> None:
+    lines = sum(len(file.read_text().splitlines()) for file in (ROOT / "infra").glob("*.py"))
+    assert lines < 100

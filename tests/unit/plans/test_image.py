@@ -1,0 +1,191 @@
+"""The Dockerfile: parses, carries each package unchanged as one argument, and is named by its content."""
+
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from dockerfile_parse import DockerfileParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.models.environment import PACKAGE_MANAGERS, Packages
+from components.plans.image import INSTALL, ImagePlan, gateway_image, session_image
+
+BASE = f"debian:trixie-slim@sha256:{'a' * 64}"
+ALL: dict[str, Any] = {
+    "apt": ["jq"],
+    "cargo": ["a@1.0.0"],
+    "gem": ["rake"],
+    "go": ["example.com/x@v1"],
+    "npm": ["x"],
+    "pip": ["six"],
+}
+KNOWN = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "VOLUME", "CMD"}
+
+
+def plan(base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c", **packages: Any) -> ImagePlan:
+    return session_image(Packages.model_validate(packages), base=base, platform=platform, context_hash=context_hash)
+
+
+def gateway(base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c") -> ImagePlan:
+    return gateway_image(base=base, platform=platform, context_hash=context_hash)
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    parser = DockerfileParser(fileobj=io.BytesIO(dockerfile.encode()))
+    return [(one["instruction"], one["value"]) for one in parser.structure]
+
+
+def runs(dockerfile: str) -> list[list[str]]:
+    """Arguments of each RUN that no shell reads."""
+    return [json.loads(value) for name, value in instructions(dockerfile) if name == "RUN" and value.startswith("[")]
+
+
+def installs(dockerfile: str) -> dict[str, list[str]]:
+    """Packages by manager, in the order of the layers."""
+    return {run[2]: run[4:] for run in runs(dockerfile) if tuple(run[:2]) == INSTALL and run[3] == "--"}
+
+
+def runtimes(dockerfile: str) -> list[str]:
+    return [run[3] for run in runs(dockerfile) if tuple(run[:3]) == (*INSTALL, "runtime")]
+
+
+def test_one_layer_a_manager_in_alphabetical_order() -> None:
+    assert list(installs(plan(**ALL).dockerfile)) == list(PACKAGE_MANAGERS)
+    assert list(installs(plan(npm=["x"], apt=["jq"]).dockerfile)) == ["apt", "npm"]
+    assert installs(plan().dockerfile) == {}
+
+
+@pytest.mark.parametrize("manager", ["cargo", "gem", "go", "npm", "pip"])
+def test_a_runtime_is_there_only_when_its_manager_is_asked_for(manager: str) -> None:
+    assert runtimes(plan().dockerfile) == []
+    assert runtimes(plan(**{manager: ALL[manager]}).dockerfile) == [manager]
+
+
+def test_a_change_rebuilds_only_what_follows() -> None:
+    before, after = instructions(plan(**ALL).dockerfile), instructions(plan(**ALL | {"npm": ["x", "y"]}).dockerfile)
+    (changed,) = [i for i, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    assert json.loads(before[changed][1])[2:] == ["npm", "--", "x"]
+
+
+def test_an_added_manager_changes_nothing_before_it() -> None:
+    before, after = instructions(plan(apt=["jq"]).dockerfile), instructions(plan(apt=["jq"], npm=["x"]).dockerfile)
+    at = next(i for i, (name, value) in enumerate(before) if name == "RUN" and '"jq"' in value)
+    assert before[: at + 1] == after[: at + 1]
+
+
+def test_the_program_of_sessions_is_copied_behind_all_packages() -> None:
+    found = instructions(plan(**ALL).dockerfile)
+    copy = next(i for i, (name, value) in enumerate(found) if name == "COPY" and "session.py" in value)
+    last = max(i for i, (name, value) in enumerate(found) if name == "RUN" and INSTALL[1] in value)
+    assert copy > last
+
+
+def test_equal_packages_are_one_image_however_they_are_written() -> None:
+    assert plan(pip=["six", "attrs"]) == plan(pip=["attrs", "six", "six"])
+    assert plan(go=["example.com/x"]) == plan(go=["example.com/x@latest", "example.com/x"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        plan(pip=["six==1"]),
+        plan(pip=["six"], base=f"debian:trixie-slim@sha256:{'b' * 64}"),
+        plan(pip=["six"], platform="linux/arm64"),
+        plan(pip=["six"], context_hash="d"),
+        plan(npm=["six"]),
+        gateway(),
+    ],
+)
+def test_whatever_decides_the_content_is_in_the_tag(other: ImagePlan) -> None:
+    assert other.tag != plan(pip=["six"]).tag
+
+
+@pytest.mark.parametrize("found", [plan(**ALL), plan(), gateway()], ids=["all", "none", "gateway"])
+def test_nothing_runs_as_root_and_no_file_raises_privileges(found: ImagePlan) -> None:
+    steps = instructions(found.dockerfile)
+    uid = "10001" if found.context == "session" else "10002"
+    assert [value for name, value in steps if name == "USER"] == [f"{uid}:{uid}"]
+    at = steps.index(("USER", f"{uid}:{uid}"))
+    assert not {"RUN", "COPY"} & {name for name, _ in steps[at:]}
+    last = json.loads([value for name, value in steps if name == "RUN"][-1])
+    assert last[:2] == ["find", "/"]
+    assert last[-6:] == ["/6000", "-exec", "chmod", "u-s,g-s", "{}", "+"]
+
+
+def test_a_session_has_writable_places_that_a_task_volume_takes_the_owner_of() -> None:
+    steps = instructions(plan().dockerfile)
+    assert ("VOLUME", '["/tmp", "/workspace", "/home/agent"]') in steps
+    assert ("WORKDIR", "/workspace") in steps
+    assert "install -d -o 10001 -g 10001 /workspace" in steps[1][1]
+
+
+def test_python_packages_are_found_first_only_where_there_are_some() -> None:
+    assert "PATH=/opt/venv/bin:/usr/local/sbin" in plan(pip=["six"]).dockerfile
+    assert "/opt/venv" not in plan(npm=["x"]).dockerfile
+
+
+def test_the_gateway_holds_pinned_packages_and_no_installer() -> None:
+    steps = instructions(gateway().dockerfile)
+    second = [i for i, (name, _) in enumerate(steps) if name == "FROM"][1]
+    assert any("--require-hashes" in value for _, value in steps[:second])
+    assert not any("pip" in value or "venv" in value for _, value in steps[second:])
+
+
+def test_labels_say_what_is_in_it_and_where_it_comes_from() -> None:
+    found = plan(pip=["six"])
+    assert found.labels["org.opencontainers.image.title"] == "agent-environments session"
+    assert found.labels["org.opencontainers.image.base.name"] == "debian:trixie-slim"
+    assert found.labels["org.opencontainers.image.base.digest"] == f"sha256:{'a' * 64}"
+    assert json.loads(found.labels["agent-environments.packages"]) == {"pip": ["six"]}
+    assert re.fullmatch(r"[0-9a-f]{64}", found.labels["agent-environments.content"])
+    assert re.fullmatch(r"[0-9a-f]{32}", found.tag)
+    assert found.labels["agent-environments.content"].startswith(found.tag)
+
+
+@pytest.mark.parametrize("base", ["debian:trixie-slim", "debian@", "debian:trixie-slim@latest"])
+def test_a_base_without_digest_is_refused(base: str) -> None:
+    with pytest.raises(ValueError, match=r"must be pinned.*Fix: write"):
+        plan(base=base)
+    with pytest.raises(ValueError, match=r"must be pinned.*Fix: write"):
+        gateway(base=base)
+
+
+def test_no_line_is_too_long_for_the_builder() -> None:
+    found = plan(pip=[f"a{i:05}{'x' * 200}" for i in range(500)])
+    assert max(map(len, found.dockerfile.splitlines())) < 1000
+
+
+TEXT = st.text(st.sampled_from("ab1.-_+@:/=*~^<>![], ;$`'\"\\|&\n#%{}()é"), min_size=1, max_size=20)
+PLAUSIBLE = {
+    "apt": r"[a-z][a-z0-9+.-]{1,12}(:amd64)?(=[0-9]:[0-9.+~-]{1,8}\*?|/[a-z]{2,8})?",
+    "cargo": r"[a-z][a-z0-9_-]{0,12}(@[~^=]?[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})?",
+    "gem": r"[a-z][a-z0-9_-]{0,12}(:(~> )?[0-9]{1,2}\.[0-9]{1,2})?",
+    "go": r"[a-z]{1,8}\.com(/[a-z][a-z0-9_~-]{0,8}){1,3}(@(latest|v[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}))?",
+    "npm": r"(@[a-z]{1,8}/)?[a-z][a-z0-9._-]{0,12}(@([~^]|>=)?[0-9]{1,2}(\.[0-9]{1,2}){0,2}|@next)?",
+    "pip": r"[a-z][a-z0-9]{0,12}(\[[a-z]{1,8}\])?((==|>=|<|~=)[0-9]{1,2}\.[0-9]{1,2})?",
+}
+ANY_PACKAGES = st.fixed_dictionaries(
+    {},
+    optional={m: st.lists(st.from_regex(p, fullmatch=True) | TEXT, max_size=3) for m, p in PLAUSIBLE.items()},
+)
+
+
+@given(ANY_PACKAGES)
+def test_whatever_is_accepted_renders_to_a_dockerfile_that_carries_it_unchanged(packages: dict[str, list[str]]) -> None:
+    accepted: dict[str, Any] = {}
+    for manager, texts in packages.items():
+        for text in texts:
+            try:
+                Packages.model_validate({manager: [text]})
+            except ValueError:
+                continue
+            accepted.setdefault(manager, []).append(text)
+    found = plan(**accepted)
+    assert {name for name, _ in instructions(found.dockerfile)} <= KNOWN
+    if "go" in accepted:
+        accepted["go"] = [text if "@" in text else f"{text}@latest" for text in accepted["go"]]
+    wanted = {manager: sorted(set(texts)) for manager, texts in sorted(accepted.items())}
+    assert installs(found.dockerfile) == wanted
