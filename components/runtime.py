@@ -27,9 +27,11 @@ class Runtime(pulumi.ComponentResource, ABC):
 
     Attributes:
         kind: What the stack file calls it.
+        shared_usd_per_hour: List price of what environments share, by part, while nothing runs; traffic comes on top.
     """
 
     kind: ClassVar[str]
+    shared_usd_per_hour: Mapping[str, float]
 
     @abstractmethod
     def check(self, sessions: Sequence[Session]) -> None:

@@ -25,7 +25,10 @@ def declared() -> Stack:
 def main() -> None:
     """Declare everything; each environment and session is exported under its name."""
     stack = declared()
-    runtime = runtime_of(stack, "agents")
+    try:
+        runtime = runtime_of(stack, "agents")
+    except pulumi.InputPropertiesError as error:
+        raise pulumi.RunError(f"agent-environments:stack\n{error}") from None
     environments, sessions = {}, {}
     for model in stack.environments:
         environment = Environment(
@@ -44,6 +47,7 @@ def main() -> None:
                 )
     pulumi.export("environments", environments)
     pulumi.export("sessions", sessions)
+    pulumi.export("shared_usd_per_hour", runtime.shared_usd_per_hour)
 
 
 main()

@@ -16,6 +16,8 @@ from rich.table import Table
 
 from components.models.tags import Role, Tag
 
+SHORT_DIGEST = len("sha256:") + 12
+
 
 def main(stack: str) -> None:
     """Print the tables for `stack`."""
@@ -85,7 +87,7 @@ def environments(stack: str, cluster: str) -> Table:
 
 def tasks(cluster: str) -> Table:
     """One row a run: session, size and state."""
-    table = Table(title="Sessions started", title_justify="left")
+    table = Table(title="Runs, one of each session (the emulator plays their states)", title_justify="left")
     for column in ("session", "environment", "task definition", "vCPU", "GiB", "state"):
         table.add_column(column, overflow="fold")
     for task in _tasks(cluster):
@@ -139,7 +141,8 @@ def _reach(permissions: list[dict[str, Any]], groups: dict[str, dict[str, Any]])
             role = _tags(groups.get(pair["GroupId"], {})).get(Tag.ROLE, pair["GroupId"])
             yield f"{role}{suffix}"
         for listed in permission.get("PrefixListIds", []):
-            yield f"{listed['PrefixListId']}{suffix}"
+            found = boto3.client("ec2").describe_managed_prefix_lists(PrefixListIds=[listed["PrefixListId"]])
+            yield f"{found['PrefixLists'][0]['PrefixListName'].rpartition('.')[2]}{suffix}"
         for cidr in permission.get("IpRanges", []):
             yield f"{cidr['CidrIp']}{suffix}"
 
@@ -150,7 +153,8 @@ def _images(stack: str, environment: str, role: Role) -> Iterable[str]:
         answer = ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"])
         tags = _tags(answer)
         if (tags.get(Tag.STACK), tags.get(Tag.ENVIRONMENT), tags.get(Tag.ROLE)) == (stack, environment, role):
-            yield answer["taskDefinition"]["containerDefinitions"][0]["image"].partition("/")[2]
+            repository, _, digest = answer["taskDefinition"]["containerDefinitions"][0]["image"].partition("@")
+            yield f"{repository.rpartition('/')[2]}@{digest[:SHORT_DIGEST]}..."
 
 
 def _services(cluster: str, environment: str) -> Iterable[str]:

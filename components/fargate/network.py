@@ -14,6 +14,12 @@ from components.plans import documents
 from components.plans.network import HTTPS, AclEntry, address_plan, unrestricted_acl, walled_garden
 
 CIDR_ANYWHERE = "0.0.0.0/0"
+INTERFACE_ENDPOINTS = {
+    "ecr.api": documents.registry_endpoint,
+    "ecr.dkr": documents.registry_endpoint,
+    "logs": documents.logs_endpoint,
+}
+"""Services that limited sessions need to start and to log, with the policy of each endpoint; none for any secret."""
 
 
 @dataclass(frozen=True)
@@ -274,12 +280,7 @@ class Network(pulumi.ComponentResource):
                 }
             },
         )
-        interface = {
-            "ecr.api": documents.registry_endpoint,
-            "ecr.dkr": documents.registry_endpoint,
-            "logs": documents.logs_endpoint,
-        }
-        for service, policy in interface.items():
+        for service, policy in INTERFACE_ENDPOINTS.items():
             endpoint = ec2.VpcEndpoint(
                 f"{name}-{service.replace('.', '-')}",
                 vpc_id=vpc.id,

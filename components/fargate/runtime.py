@@ -1,6 +1,7 @@
 """The Fargate runtime of one stack: what its environments share, and the way environments are placed on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TypedDict
 
 import pulumi
@@ -9,18 +10,21 @@ from pulumi_aws import ecs, get_caller_identity_output, get_partition_output, ro
 from components.base_image import pinned
 from components.fargate.environment import FargateEnvironment
 from components.fargate.logs import Logs
-from components.fargate.network import Needs, Network
+from components.fargate.network import INTERFACE_ENDPOINTS, Needs, Network
 from components.fargate.provider import provider
 from components.fargate.registry import Registry
 from components.fargate.scope import Scope
 from components.fargate.state import StateBucket
+from components.inputs import checked
 from components.models.environment import DeclaredEnvironment
 from components.models.session import Pattern, Session
 from components.models.stack import Stack
 from components.models.tags import Role
 from components.plans.account import Account
+from components.plans.cost import shared_cost
 from components.plans.names import physical_name
-from components.plans.task import overrides
+from components.plans.size import FargateSize
+from components.plans.task import SMALLEST_CPU_UNITS, SMALLEST_MEMORY_MIB, overrides
 from components.runtime import Runtime
 
 
@@ -39,9 +43,12 @@ class Fargate(Runtime):
     kind = "fargate"
 
     def __init__(self, name: str, args: FargateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        stack = args["stack"]
+        with checked():
+            self.check(stack.sessions)
+            self._base_image = pinned(stack.base_image)
         super().__init__("agent-environments:fargate:Fargate", name, {}, opts)
-        stack, child = args["stack"], pulumi.ResourceOptions(parent=self)
-        self._base_image = pinned(stack.base_image)
+        child = pulumi.ResourceOptions(parent=self)
         invoke = pulumi.InvokeOutputOptions(parent=self)
         partition = get_partition_output(opts=invoke)
         account = pulumi.Output.all(
@@ -60,6 +67,7 @@ class Fargate(Runtime):
         )
         self.network = Network(f"{name}-network", self.scope, self.logs, stack.network, needs, child)
         self.registry = Registry(f"{name}-registry", self.scope, child)
+        self.shared_usd_per_hour = shared_price(stack, needs)
         self._cluster(name)
         self._namespace(name)
         self.register_outputs({})
@@ -110,6 +118,18 @@ class Fargate(Runtime):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         network.wall_in_dns(self.domain)
+
+
+def shared_price(stack: Stack, needs: Needs) -> Mapping[str, float]:
+    """Dollars an hour, by part and in total, of what the environments of `stack` share while nothing runs."""
+    cost = shared_cost(
+        endpoints=len(INTERFACE_ENDPOINTS) if needs.limited else 0,
+        zones=stack.network.zones,
+        nat_gateways=1 if needs.unrestricted else 0,
+        gateways=len(stack.environments),
+        gateway_size=FargateSize(SMALLEST_CPU_UNITS, SMALLEST_MEMORY_MIB, None),
+    )
+    return asdict(cost) | {"total": cost.hour}
 
 
 def on_fargate(stack: Stack, name: str) -> Fargate:

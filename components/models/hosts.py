@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 import idna
 from pydantic import AfterValidator
 
-MAX_NAME = 253
-"""Characters of a host name as an A-label, without its trailing dot (RFC 1035)."""
 HTTPS_PORT = 443
 _MAX_INPUT = 1024
 _HOST_FIX = "write a host name like api.example.com, or *.example.com for every name below it"
@@ -55,8 +53,6 @@ def _host(name: str, fix: str) -> str:
         raise ValueError(f"is not a host name (it ends in two dots). Fix: {fix}")
     if "." not in encoded:
         raise ValueError(f"is a single label: a whole top-level domain or a local name. Fix: {fix}")
-    if len(encoded) > MAX_NAME:
-        raise ValueError(f"has {len(encoded)} characters, and a host name has {MAX_NAME} at most. Fix: {fix}")
     return encoded
 
 

@@ -123,7 +123,7 @@ _go = _regex(
 )
 
 # validate-npm-package-name and node-semver's range grammar; capitals only live on in old names without a scope. What
-# follows `@` is a range (one, without `||`) or else a tag. No aliases, git or file specs: those need a colon or a slash.
+# follows `@` is one range, without `||`, or else a tag. Aliases, git and file specs need a colon or a slash.
 _NPM_PARTIAL = rf"[v=]{{0,2}} (?:\d+|[xX*]) (?: \.(?:\d+|[xX*]) (?: \.(?:\d+|[xX*]) {_SEMVER_TAIL} )? )?"
 _NPM_SIMPLE = rf"(?: (?:[<>]=?|=|~>?|\^)?\ ? {_NPM_PARTIAL} )"
 _NPM_RANGE = rf"(?: {_NPM_PARTIAL}\ -\ {_NPM_PARTIAL} | {_NPM_SIMPLE} (?: \ {_NPM_SIMPLE} )* )"
@@ -153,14 +153,14 @@ _pip_characters = _regex(r"[A-Za-z0-9._,<>=!~*+\[\]\ -]+")
 
 
 def _pip(value: str) -> bool:
-    # Allowed characters first: `===` compares whatever text follows it, URLs included.
+    # These characters make no marker and no URL; PEP 508 alone would let any text stand behind `===`.
     if not _pip_characters(value):
         return False
     try:
-        requirement = Requirement(value)
+        Requirement(value)
     except InvalidRequirement:
         return False
-    return requirement.url is None and requirement.marker is None
+    return True
 
 
 AptPackage = Annotated[

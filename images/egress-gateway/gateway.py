@@ -136,8 +136,8 @@ class Gateway:
                 "event": "denied",
                 "rule": refusal.rule,
                 "client": peer[0] if peer else None,
-                "method": _printable(request.method) if request else None,
-                "target": _printable(request.target) if request else None,
+                "method": _shown(request.method) if request else None,
+                "target": _shown(request.target) if request else None,
             }
         )
         writer.write(_response(refusal, head_only=request is not None and request.method == b"HEAD"))
@@ -196,11 +196,9 @@ def _response(refusal: Refusal, *, head_only: bool) -> bytes:
     return head.encode() + (b"" if head_only else body)
 
 
-def _printable(raw: bytes) -> str:
-    """Bytes that a client chose, safe in a log: printable ASCII stays, the rest is escaped, much is cut."""
-    text = "".join(
-        chr(byte) if 0x20 <= byte < 0x7F and byte != ord("\\") else f"\\x{byte:02x}" for byte in raw[:LOGGED_BYTES]
-    )
+def _shown(raw: bytes) -> str:
+    """A method or target for the log. h11 lets nothing but visible ASCII into them; here much is cut."""
+    text = raw[:LOGGED_BYTES].decode("ascii")
     return text if len(raw) <= LOGGED_BYTES else f"{text}... ({len(raw)} bytes)"
 
 

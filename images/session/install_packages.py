@@ -30,6 +30,7 @@ PREFIX = "/usr/local"
 VENV = "/opt/venv"
 NODE_VENV = "/opt/node"
 NODE_REQUIREMENTS = "/usr/local/lib/agentenv/node-requirements.txt"
+NPM_VARIABLES = {"NODE_DISABLE_COMPILE_CACHE": "1"}
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 2.0
 USAGE_ERROR = 64
@@ -102,7 +103,7 @@ def packages_commands(manager: str, packages: Sequence[str], scratch: str) -> It
             yield Command(("go", "install", "-trimpath", "-modcacherw", "--", package), variables)
     elif manager == "npm":
         options = ("--global", "--prefix", PREFIX, "--cache", f"{scratch}/cache", "--no-audit", "--no-fund")
-        yield Command(("npm", "install", *options, "--no-update-notifier", "--", *packages))
+        yield Command(("npm", "install", *options, "--no-update-notifier", "--", *packages), NPM_VARIABLES)
     else:
         yield _pip(VENV, "--", *packages)
 

@@ -24,6 +24,7 @@ NAME = "debian:trixie-slim"
 _SUITE = "trixie"
 _PULL_SECONDS = 120.0
 _LOAD_SECONDS = 300.0
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Any fixed moment does; the files' own times would make each build of the same packages a new digest.
 _EPOCH = 1735689600
 _CREATED = "2025-01-01T00:00:00Z"
@@ -118,8 +119,9 @@ def _digest(client: str, reference: str) -> str | None:
 def _make(layout: Layout, client: str, registry: str) -> str:
     if os.geteuid() != 0:
         raise BootstrapError(f"base image: {NAME} cannot be pulled, and only root can make it with debootstrap")
-    if shutil.which("debootstrap") is None:
-        debian.install(["debootstrap"], purpose="base image", log=layout.run / "apt.log")
+    # Ubuntu has debootstrap without the keys of Debian's archive.
+    if shutil.which("debootstrap") is None or not _KEYRING.is_file():
+        debian.install(["debootstrap", "debian-archive-keyring"], purpose="base image", log=layout.run / "apt.log")
     local = f"{registry}/library/{NAME}"
     with tempfile.TemporaryDirectory(dir=layout.toolchain, prefix="base-") as folder:
         root = Path(folder, "root")

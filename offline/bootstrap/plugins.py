@@ -51,7 +51,7 @@ def cli_version(layout: Layout) -> str:
 def _write_wrapper(layout: Layout, executable: Path, module: str) -> None:
     """Writes an executable that runs a module of the project under the virtual environment."""
     # -P: the engine starts plugins inside the program's folder, whose modules must not hide a package's.
-    text = f"#!/bin/sh\nexec {shlex.quote(str(layout.python))} -P -m {module} \"$@\"\n"
+    text = f'#!/bin/sh\nexec {shlex.quote(str(layout.python))} -P -m {module} "$@"\n'
     if executable.is_file() and executable.read_text() == text:
         return
     executable.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from offline.bootstrap.console import output_of
 from offline.bootstrap.docker_engine import find_client
 from offline.bootstrap.layout import find_layout
 from offline.docker_build.inputs import context_location, dockerfile_of
@@ -59,6 +60,8 @@ class Builder:
         Raises:
             BuildError: the build failed.
         """
+        for platform in inputs.get("platforms") or []:
+            check_platform(platform, _engine_platforms(self._host))
         with tempfile.TemporaryDirectory(prefix="docker-build-") as name:
             folder = Path(name)
             id_file = folder / "id"
@@ -180,6 +183,22 @@ def failure_of(output: list[str]) -> list[str]:
     return output[-_ERROR_LINES:] if start is None else [line for line in output[start:] if line.strip("-")]
 
 
+def check_platform(platform: str, available: frozenset[str]) -> None:
+    """Refuses a platform that the engine cannot run.
+
+    Such a build would end well all the same when the base image exists for the engine's own platform only: its
+    programs would then be that platform's, under the other's label.
+
+    Raises:
+        BuildError: the engine has neither the processor nor an emulator for it.
+    """
+    if platform not in available:
+        raise BuildError(
+            f"platforms: {platform!r}: this Docker engine builds {', '.join(sorted(available))} only; "
+            "build on such a machine, or register an emulator (QEMU, binfmt_misc) and use a client with buildx"
+        )
+
+
 def step_of(line: str) -> str | None:
     """Returns the step that a line of plain progress announces (`[2/5] RUN ...`), or None."""
     found = _STEP.match(line)
@@ -209,6 +228,18 @@ def _login(folder: Path, registries: list[dict[str, str]]) -> Path:
     folder.mkdir(mode=0o700)
     (folder / "config.json").write_text(json.dumps({"auths": auths}))
     return folder
+
+
+@functools.cache
+def _engine_platforms(host: str | None) -> frozenset[str]:
+    """Returns the platforms that the engine can build: those that buildx lists, else its own."""
+    env = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+    listed = output_of([_client(), "buildx", "inspect", "default"], env=env) or ""
+    platforms = re.findall(r"\b\w+/\w+\b", " ".join(re.findall(r"^Platforms:(.*)$", listed, re.MULTILINE)))
+    own = output_of([_client(), "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"], env=env)
+    if own is None:
+        raise BuildError("docker: the engine gives no answer; start it (make setup)")
+    return frozenset({own, *platforms})
 
 
 @functools.cache

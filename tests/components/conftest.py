@@ -42,8 +42,8 @@ class Recorder(pulumi.runtime.Mocks):
         }
         return f"{args.name}-id", {**args.inputs, **computed}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        return {
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]
+        answers: dict[str, dict[str, Any]] = {
             "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": "123456789012"},
             "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
             "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["a", "b", "c", "d"]},
@@ -52,7 +52,8 @@ class Recorder(pulumi.runtime.Mocks):
                 "userName": "AWS",
                 "password": "p",
             },
-        }[args.token]
+        }
+        return answers[args.token]
 
     def of(self, kind: str) -> list[Registered]:
         """Registrations whose type ends in `kind`, e.g. `ec2/vpc:Vpc`."""
@@ -81,7 +82,7 @@ def run(recorder: Recorder, stack: Stack, *, preview: bool = False) -> Recorder:
     """Register everything of `stack`; returns when all of it has been."""
     pulumi.runtime.set_mocks(recorder, stack="test", project="p", preview=preview)
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def program() -> None:
         declare(stack)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from components.fargate.network import Needs
+from components.fargate.runtime import shared_price
 from components.models.stack import Stack
 from tests.components.conftest import DIGEST, Recorder, run
 
@@ -177,6 +179,23 @@ def test_equal_packages_share_one_build(recorder: Recorder) -> None:
     twin = OPEN | {"name": "twin"}
     images = run(recorder, stack(OPEN, twin)).of("docker-build:index:Image")
     assert sorted(one.name.split("-")[2] for one in images) == ["gateway", "session"]
+
+
+def test_what_is_shared_has_a_price(recorder: Recorder) -> None:
+    prices = {name: declare_and_price(environments) for name, environments in (("open", [OPEN]), ("shut", [SHUT]))}
+    assert (prices["open"]["nat"], prices["open"]["endpoints"]) == (0.05, 0)
+    assert (prices["shut"]["nat"], prices["shut"]["endpoints"]) == (0, 0.06)
+    assert all(price["total"] == pytest.approx(sum(price.values()) / 2) for price in prices.values())
+
+
+def declare_and_price(environments: list[dict[str, Any]]) -> dict[str, float]:
+    with_network = stack(*environments)
+    needs = Needs(
+        limited=any(e.limited is not None for e in with_network.environments),
+        unrestricted=any(e.limited is None for e in with_network.environments),
+        state_bucket=None,
+    )
+    return dict(shared_price(with_network, needs))
 
 
 def test_state_is_kept_only_for_hybrid_sessions(recorder: Recorder) -> None:

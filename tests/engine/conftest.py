@@ -32,9 +32,10 @@ class Steps:
     def note(self, event: auto.EngineEvent) -> None:
         """Take one event of the engine."""
         before = event.resource_pre_event
-        if before is not None and before.metadata.op not in ("same", "read"):
+        operation = auto.OpType(before.metadata.op).value if before is not None else "same"
+        if before is not None and operation not in ("same", "read"):
             kind, _, name = before.metadata.urn.rpartition("::")
-            self.operations[f"{kind.rpartition('$')[2].rpartition('::')[2]} {name}"] = str(before.metadata.op)
+            self.operations[f"{kind.rpartition('$')[2].rpartition('::')[2]} {name}"] = operation
         if event.diagnostic_event is not None:
             self.messages.append(event.diagnostic_event.message)
         if event.policy_event is not None:
@@ -66,7 +67,8 @@ class Deployment:
         (self.folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump({"config": config}, sort_keys=False))
 
     def up(self, **options: Any) -> Steps:
-        """`pulumi up --policy-pack policies`."""
+        """`pulumi up --policy-pack policies`: the preview, which judges the whole stack, and then the update."""
+        self.preview(**options)
         steps = Steps()
         self.stack.up(policy_packs=[POLICIES], on_event=steps.note, color="never", **options)
         return steps

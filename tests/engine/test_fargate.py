@@ -198,7 +198,7 @@ def test_a_rule_opened_by_hand_is_seen_and_closed(deployment: Deployment) -> Non
     ec2.authorize_security_group_egress(GroupId=group["GroupId"], IpPermissions=[hole])
 
     refreshed = deployment.stack.refresh(color="never")
-    assert (refreshed.summary.resource_changes or {}).get("update", 0) >= 1
+    assert (refreshed.summary.resource_changes or {}).get(auto.OpType.UPDATE, 0) >= 1
     assert deployment.preview().changed("VpcSecurityGroupRulesExclusive")
     closing = deployment.up()
     assert closing.changed() == closing.changed("VpcSecurityGroupRulesExclusive")
@@ -253,7 +253,8 @@ def left_in_aws(deployment: Deployment) -> list[str]:
     found += [p["Arn"] for p in client("iam").list_policies(Scope="Local")["Policies"]]
     found += [g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"] if "agentenv" in str(g)]
     found += [r["repositoryName"] for r in client("ecr").describe_repositories()["repositories"]]
-    found += client("ecs").list_clusters()["clusterArns"]
+    clusters = client("ecs").describe_clusters(clusters=client("ecs").list_clusters()["clusterArns"])["clusters"]
+    found += [cluster["clusterArn"] for cluster in clusters if cluster["status"] == "ACTIVE"]
     found += client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
     found += [n["Id"] for n in client("servicediscovery").list_namespaces()["Namespaces"]]
     found += [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]]

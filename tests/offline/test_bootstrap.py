@@ -19,7 +19,6 @@ from offline.bootstrap import (
 from offline.bootstrap import (
     base_image,
     console,
-    debian,
     docker_engine,
     emulator,
     environment,
@@ -103,13 +102,19 @@ class TestStamps:
         assert digest_of("ab", "c") != digest_of("a", "bc")
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
 class TestServers:
     def test_start_answer_stop(self, tmp_path: Path) -> None:
         server = Server("web", tmp_path)
-        port = server.choose_port(0)
+        port = server.choose_port(free_port())
         command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
         record = server.start(command, port=port, ready=lambda: not is_free(port), seconds=30)
         assert server.running() == record
@@ -250,10 +255,7 @@ class TestPulumiCli:
         )
 
     def test_unreachable_page_is_told_in_seconds(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        assert "cannot be reached" in pulumi_cli.reachable(f"http://127.0.0.1:{port}/")
+        assert "cannot be reached" in pulumi_cli.reachable(f"http://127.0.0.1:{free_port()}/")
 
 
 class TestPlugins:
@@ -315,7 +317,7 @@ class TestDockerClient:
     ) -> None:
         script("docker", 'if [ "$1" = --version ]; then echo Docker version 20.10.24; else exit 1; fi')
         script("apt-get", "exit 1")
-        monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
         with pytest.raises(
             BootstrapError, match=r"docker engine: .*info gets no answer.*sudo apt-get install docker\.io"
         ):
@@ -382,7 +384,7 @@ class TestBaseImage:
         ]
 
     def test_equal_trees_give_equal_images(self, tmp_path: Path) -> None:
-        archives = []
+        archives: list[dict[str, bytes]] = []
         for name in ("one", "two"):
             folder = tmp_path / name
             root = debian_tree(folder / "root")
@@ -417,7 +419,7 @@ class TestBaseImage:
         self, layout: Layout, script: Script, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         docker = script("docker", "exit 1")
-        monkeypatch.setattr(base_image.os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
         layout.run.mkdir(parents=True)
         with pytest.raises(BootstrapError, match="cannot be pulled, and only root can make it"):
             base_image.prepare(layout, str(docker), "127.0.0.1:1")
@@ -426,7 +428,9 @@ class TestBaseImage:
 class TestEnvironment:
     def sourced(self, layout: Layout, times: int = 1) -> dict[str, str]:
         names = ["PATH", "AWS_ENDPOINT_URL", "VIRTUAL_ENV", "PULUMI_BACKEND_URL", "AGENT_ENVIRONMENTS_ECR_REGISTRY"]
-        show = f"import json, os; print(json.dumps({{n: os.environ[n] for n in {names}}} | {{'all': ' '.join(os.environ)}}))"
+        show = (
+            f"import json, os; e = os.environ; print(json.dumps({{n: e[n] for n in {names}}} | {{'all': ' '.join(e)}}))"
+        )
         text = '. "$1"; ' * times + 'exec "$2" -c "$3"'
         done = subprocess.run(
             ["/bin/sh", "-euc", text, "sh", str(layout.env_file), sys.executable, show],
@@ -460,7 +464,7 @@ class TestEmulator:
         moto.symlink_to(Path(sys.executable).with_name("moto_server"))
         (layout.state / "aws").mkdir(parents=True)
         (layout.state / "aws" / "firewall.json").write_text("{}")
-        monkeypatch.setattr(emulator, "DEFAULT_PORT", 0)
+        monkeypatch.setattr(emulator, "DEFAULT_PORT", free_port())
         try:
             first = emulator.prepare(layout)
             assert not (layout.state / "aws").exists()
@@ -480,7 +484,7 @@ class TestCommandLine:
 
         layout.root.mkdir()
         monkeypatch.setattr(command_line, "find_layout", lambda: layout)
-        monkeypatch.setattr(command_line.python_env, "prepare", fail)
+        monkeypatch.setattr(python_env, "prepare", fail)
         assert command_line.main(["up"]) == 1
         assert capsys.readouterr().err == "error: no go\n"
 

@@ -396,6 +396,10 @@ class TestRealEngine:
         with pytest.raises(BuildError, match=r"docker build: exit code 1\n(.*\n)*.*because(.*\n)*.*exit code: 9"):
             make(inputs)
 
+    def test_platform_that_the_engine_cannot_run_is_refused(self, context: Path) -> None:
+        with pytest.raises(BuildError, match=r"'linux/s390x': this Docker engine builds .*linux/"):
+            make(image_inputs(context, platforms=["linux/s390x"]))
+
     def test_build_secret_reaches_the_step_and_not_the_image(self, context: Path, repository: str) -> None:
         base = os.environ["AGENT_ENVIRONMENTS_BASE_IMAGE"]
         text = f"FROM {base}\nRUN --mount=type=secret,id=token test $(wc -c </run/secrets/token) = 4\n"

@@ -211,6 +211,7 @@ def test_everything_else_is_refused_with_a_fix(manager: str, text: str) -> None:
         ("-y", "an option of pip"),
         ("./x", "a path or a URL"),
         ("x\x00", "control characters"),
+        ("é", "outside ASCII"),
         ("x.whl", "ends like an archive"),
         ("", "is empty"),
         ("x" * 257, "257 characters"),

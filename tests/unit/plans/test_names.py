@@ -77,6 +77,11 @@ def test_what_cannot_be_named_is_an_error(kind: str, parts: tuple[str, ...], roo
         physical_name(kind, *parts, suffix_room=room)
 
 
+def test_a_name_that_is_cut_at_a_separator_does_not_end_in_it() -> None:
+    name = physical_name("ecr-repository", "a" * 238, "B" * 50)
+    assert re.fullmatch(SERVICES["ecr-repository"][1], name)
+
+
 PART = st.text(min_size=1, max_size=80) | st.text("abAB01-._/ ", min_size=1, max_size=20)
 PARTS = st.lists(PART, min_size=1, max_size=4).map(tuple)
 
