@@ -15,7 +15,7 @@ NOT_SHOWN = "(value not shown)"
 class Model(BaseModel):
     """Base of every model: unknown fields are errors, instances do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def declaration(session: Session) -> str:
         mode="json",
         exclude_none=True,
         exclude_defaults=True,
-        exclude={"resources", "secrets", "variables", "command", "schedule"},
+        exclude={"resources", "secrets", "variables", "command"},
     )
     return json.dumps(told, separators=(",", ":"), sort_keys=True)
 
