@@ -6,7 +6,7 @@ from components.environment import Environment
 from components.models.errors import InvalidInput
 from components.models.stack import Stack
 from components.platforms import runtime_of
-from components.session import Session
+from components.session import Session, SessionArgs
 
 
 def declared() -> Stack:
@@ -40,10 +40,10 @@ def main() -> None:
         for session in stack.sessions_of(model.name):
             sessions[session.name] = environment.catalogue[session.name]
             if session.is_service or session.schedule:
-                Session(
-                    session.name,
-                    {"environment": environment, "session": session},
-                    pulumi.ResourceOptions(parent=environment),
+                args: SessionArgs = {"environment": environment, "session": session}
+                own = Session(session.name, args, pulumi.ResourceOptions(parent=environment))
+                sessions[session.name] = pulumi.Output.all(sessions[session.name], own.details).apply(
+                    lambda known: {**known[0], **known[1]}
                 )
     pulumi.export("environments", environments)
     pulumi.export("sessions", sessions)

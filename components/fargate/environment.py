@@ -160,7 +160,7 @@ class FargateEnvironment:
             name=self.scope.name("iam-role", self.environment.name, "scheduler"),
             description="EventBridge Scheduler starts the scheduled sessions of an environment",
             assume_role_policy=self.scope.document(
-                lambda a: documents.trust(a, "scheduler", a.arn("scheduler", "schedule/default/*"))
+                lambda a: documents.trust(a, "scheduler", a.arn("scheduler", "schedule-group/default"))
             ),
             tags=self.tags(Role.SHARED),
             opts=pulumi.ResourceOptions(parent=self._parent),

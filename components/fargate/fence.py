@@ -44,7 +44,13 @@ class Fence(pulumi.ComponentResource):
         self.ready = [
             *network.ready,
             *scope.rules(
-                f"{name}-sessions", self.sessions, inside, self, egress=self._ways_out(network, limited=limited)
+                f"{name}-sessions",
+                self.sessions,
+                inside,
+                self,
+                egress=self._ways_out(network, limited=limited),
+                # A rule can name a group of a peered VPC only once the peering stands.
+                depends_on=network.ready,
             ),
             *scope.rules(
                 f"{name}-gateway",
@@ -66,6 +72,7 @@ class Fence(pulumi.ComponentResource):
                     }
                     for port in gateway_ports
                 },
+                depends_on=network.ready,
             ),
         ]
         self.register_outputs({})

@@ -1,14 +1,14 @@
 """What all parts of a Fargate stack share: where it is, how things are named and tagged, how rules are made."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pulumi
 from pulumi_aws import ec2, vpc
 
-from components.models.tags import Role, Tag
+from components.models.tags import Role, Tag, tag_value
 from components.plans.account import Account
 from components.plans.documents import Document
 from components.plans.names import physical_name
@@ -61,7 +61,7 @@ class Scope:
             Tag.SESSION: session,
             "Name": name,
         }
-        return {str(key): str(value) for key, value in given.items() if value is not None}
+        return {str(key): tag_value(value) for key, value in given.items() if value is not None}
 
     def document(self, make: Callable[[Account], Document]) -> pulumi.Output[str]:
         """A policy document as JSON text."""
@@ -76,13 +76,14 @@ class Scope:
         *,
         ingress: Mapping[str, Flow] | None = None,
         egress: Mapping[str, Flow] | None = None,
+        depends_on: Sequence[pulumi.Resource] = (),
     ) -> list[pulumi.Resource]:
         """Exactly these flows for `group`, one described rule each; whatever else is opened is closed at the next `up`.
 
         Returns:
             What must stand before the group's fence is whole.
         """
-        opts = pulumi.ResourceOptions(parent=parent)
+        opts = pulumi.ResourceOptions(parent=parent, depends_on=depends_on)
         ins = [
             vpc.SecurityGroupIngressRule(f"{name}-from-{key}", **_rule(group, flow, tags), opts=opts)
             for key, flow in (ingress or {}).items()

@@ -3,6 +3,7 @@
 Cost reports, the policy pack and `agentenv` find things by these tags, so a key never changes its meaning.
 """
 
+import re
 from enum import StrEnum
 
 
@@ -40,3 +41,11 @@ class Role(StrEnum):
     """Interface endpoints of the session VPC (image pull, logs)."""
     SHARED = "shared"
     """Network, cluster, registry, key: belongs to no one environment."""
+
+
+MAX_VALUE = 256
+
+
+def tag_value(text: str) -> str:
+    """`text` as AWS takes it in a tag: other characters become `_`, the rest is cut at 256."""
+    return re.sub(r"[^\w .:/=+@-]", "_", text)[:MAX_VALUE]
