@@ -1,6 +1,7 @@
 """One environment on Fargate: fence, roles, log group, gateway, task definitions, and the catalogue of its sessions."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from components.fargate.gateway import Gateway
 from components.fargate.service import place_schedule, place_service
 from components.models.environment import DeclaredEnvironment
 from components.models.session import Architecture, Session
-from components.models.tags import Role, Tag
+from components.models.tags import Role, Tag, tag_value
 from components.plans import documents, task
 from components.plans.egress import egress_policy
 from components.plans.image import session_image
@@ -94,28 +95,9 @@ class FargateEnvironment:
     def _entry(self, session: Session) -> dict[str, Any]:
         definition, over = self.task_definition(session), task.overrides(session)
         capacity = "FARGATE_SPOT" if session.resources.spot else "FARGATE"
-        network = pulumi.Output.json_dumps(
-            {
-                "awsvpcConfiguration": {
-                    "subnets": self.fence.subnets,
-                    "securityGroups": [self.fence.sessions.id],
-                    "assignPublicIp": "DISABLED",
-                }
-            }
-        )
-        tags = f"key={Tag.ENVIRONMENT},value={self.environment.name} key={Tag.SESSION},value={session.name}"
-        start = pulumi.Output.concat(
-            "aws ecs run-task --cluster ",
-            self.runtime.cluster_name,
-            " --task-definition ",
-            definition.arn,
-            f" --capacity-provider-strategy capacityProvider={capacity},weight=1 --network-configuration '",
-            network,
-            "' --propagate-tags TASK_DEFINITION --tags ",
-            tags,
-            " --overrides '",
-            json.dumps(over).replace("'", "'\\''"),
-            "'",
+        tags = {str(Tag.ENVIRONMENT): tag_value(self.environment.name), str(Tag.SESSION): session.name}
+        start = pulumi.Output.all(definition.arn, self.fence.sessions.id, *self.fence.subnets).apply(
+            lambda known: start_command(self.runtime.cluster_name, known, capacity, over, tags)
         )
         return {
             "pattern": session.pattern,
@@ -251,3 +233,21 @@ class FargateEnvironment:
             "archived": self.environment.archived_at is not None,
             "hosted_notes": list(self.environment.hosted_notes()),
         }
+
+
+def start_command(
+    cluster: str, known: Sequence[str], capacity: str, overrides: Mapping[str, Any], tags: Mapping[str, str]
+) -> str:
+    """The `aws` command line that starts one run; `known` is the definition, the security group and the subnets."""
+    definition, group, *subnets = known
+    network = {"subnets": subnets, "securityGroups": [group], "assignPublicIp": "DISABLED"}
+    arguments = {
+        "--cluster": cluster,
+        "--task-definition": definition,
+        "--capacity-provider-strategy": f"capacityProvider={capacity},weight=1",
+        "--network-configuration": json.dumps({"awsvpcConfiguration": network}),
+        "--propagate-tags": "TASK_DEFINITION",
+        "--tags": json.dumps([{"key": key, "value": value} for key, value in tags.items()]),
+        "--overrides": json.dumps(overrides),
+    }
+    return shlex.join(["aws", "ecs", "run-task", *(part for pair in arguments.items() for part in pair)])

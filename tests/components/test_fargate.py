@@ -1,10 +1,12 @@
 """What a stack on Fargate registers."""
 
 import json
+import shlex
 from typing import Any
 
 import pytest
 
+from components.fargate.environment import start_command
 from components.fargate.network import Needs
 from components.fargate.runtime import shared_price
 from components.models.stack import Stack
@@ -179,6 +181,16 @@ def test_equal_packages_share_one_build(recorder: Recorder) -> None:
     twin = OPEN | {"name": "twin"}
     images = run(recorder, stack(OPEN, twin)).of("docker-build:index:Image")
     assert sorted(one.name.split("-")[2] for one in images) == ["gateway", "session"]
+
+
+def test_the_command_that_starts_a_run_is_one_that_a_shell_reads() -> None:
+    name = "it's $HOME; `id`"
+    over = {"containerOverrides": [{"name": "session", "command": ["say", "it's"]}]}
+    line = start_command("c", ["def:1", "sg-1", "subnet-1"], "FARGATE", over, {"agentenv:environment": name})
+    words = dict(zip(*[iter(shlex.split(line)[3:])] * 2, strict=True))
+    assert json.loads(words["--overrides"]) == over
+    assert json.loads(words["--tags"]) == [{"key": "agentenv:environment", "value": name}]
+    assert json.loads(words["--network-configuration"])["awsvpcConfiguration"]["assignPublicIp"] == "DISABLED"
 
 
 def test_what_is_shared_has_a_price(recorder: Recorder) -> None:

@@ -143,14 +143,17 @@ class TestServers:
         assert server.running() is None
 
     def test_another_process_of_the_same_id_is_left_alone(self, tmp_path: Path) -> None:
-        with subprocess.Popen(SLEEPER) as stranger:
+        stranger = subprocess.Popen(SLEEPER)
+        try:
             record = {"pid": stranger.pid, "birth": "1", "port": 0}
             (tmp_path / "web.json").write_text(json.dumps(record))
             server = Server("web", tmp_path)
             assert server.running() is None
             assert not server.stop()
             assert stranger.poll() is None
+        finally:
             stranger.kill()
+            stranger.wait()
 
     def test_taken_port_is_not_chosen(self, tmp_path: Path) -> None:
         with socket.socket() as taken:
@@ -390,7 +393,7 @@ class TestBaseImage:
             root = debian_tree(folder / "root")
             base_image.trim(root)
             base_image.add_certificates(root, {"machine-1.crt": pem(b"own")})
-            os.utime(root / "etc/apt/sources.list", (len(archives), 0))
+            os.utime(root / "etc/apt/sources.list", (0, len(archives)))
             base_image.write_image(root, folder / "image.tar", ["debian:x"], "amd64")
             with tarfile.open(folder / "image.tar") as image:
                 archives.append({member: image.extractfile(member).read() for member in image.getnames()})  # type: ignore[union-attr]

@@ -368,6 +368,11 @@ class TestRealEngine:
         with pytest.raises(ecr.PushRefusedError, match="immutable"):
             make(inputs)
 
+    def test_tag_of_another_image_is_not_present(self, context: Path, repository: str) -> None:
+        tag = f"{ECR}/{repository}:v1"
+        make(image_inputs(context, tags=[tag]))
+        assert image.present_tags([tag], f"sha256:{0:064}") == []
+
     def test_removed_image_is_gone_and_can_be_made_again(self, context: Path, repository: str) -> None:
         inputs = image_inputs(context, tags=[f"{ECR}/{repository}:v1"])
         first = make(inputs)
