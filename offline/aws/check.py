@@ -107,7 +107,7 @@ def _check_fields(
         elif key not in declared:
             failures.append(
                 Failure(
-                    place, f"{owner} has no input {key!r} in the installed pulumi-aws SDK; it has {_known(declared)}"
+                    place, f"{owner} has no input {key!r} in the installed SDK; it has {_known(declared)}"
                 )
             )
         elif value is not None:
