@@ -59,4 +59,5 @@ class Environment(pulumi.ComponentResource):
         self.placed = runtime.place_environment(self, name, environment, sessions)
         self.details = pulumi.Output.from_input(self.placed.outputs)
         self.catalogue = pulumi.Output.from_input(self.placed.catalogue())
-        self.register_outputs({"details": self.details, "catalogue": self.catalogue})
+        # The stack exports the catalogue; a second copy would double what each session takes of the state.
+        self.register_outputs({"details": self.details})

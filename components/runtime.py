@@ -33,8 +33,9 @@ class Runtime(pulumi.ComponentResource, ABC):
     kind: ClassVar[str]
     shared_usd_per_hour: Mapping[str, float]
 
+    @classmethod
     @abstractmethod
-    def check(self, sessions: Sequence[Session]) -> None:
+    def check(cls, sessions: Sequence[Session]) -> None:
         """Refuse, before anything is created, what this runtime cannot run.
 
         Raises:

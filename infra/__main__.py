@@ -5,6 +5,7 @@ import pulumi
 from components.environment import Environment
 from components.models.errors import InvalidInput
 from components.models.stack import Stack
+from components.plans.cost import REGION
 from components.platforms import runtime_of
 from components.session import Session, SessionArgs
 
@@ -48,6 +49,7 @@ def main() -> None:
     pulumi.export("environments", environments)
     pulumi.export("sessions", sessions)
     pulumi.export("shared_usd_per_hour", runtime.shared_usd_per_hour)
+    pulumi.export("prices", f"list prices of {REGION}, for comparing")
 
 
 main()

@@ -38,7 +38,7 @@ def main(stack: str) -> None:
 def start(name: str, session: dict[str, Any], environment: dict[str, Any]) -> None:
     """Run `session` once with the overrides of the catalogue, unless a run of it is already there."""
     ecs, cluster = boto3.client("ecs"), environment["cluster"]
-    if session["start"].startswith("runs as") or any(_tags(t).get(Tag.SESSION) == name for t in _tasks(cluster)):
+    if session["pattern"] == "long_running" or any(_tags(t).get(Tag.SESSION) == name for t in _tasks(cluster)):
         return
     answer = ecs.run_task(
         cluster=cluster,

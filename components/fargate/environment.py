@@ -14,7 +14,7 @@ from components.fargate.gateway import Gateway
 from components.fargate.service import place_schedule, place_service
 from components.models.environment import DeclaredEnvironment
 from components.models.session import Architecture, Session
-from components.models.tags import Role, Tag, tag_value
+from components.models.tags import Role, Tag
 from components.plans import documents, task
 from components.plans.egress import egress_policy
 from components.plans.image import session_image
@@ -57,9 +57,9 @@ class FargateEnvironment:
             self.policy.ports,
             child,
         )
-        self._log_name = self.scope.name("log-group", environment.name)
+        self._log_name = self.scope.name("log-group", "environment", environment.name)
         runtime.logs.group(f"{name}-logs", self._log_name, self.tags(Role.SHARED), parent)
-        self.gateway = Gateway(f"{name}-gateway", self, base_image, self._log_name, child)
+        self.gateway = Gateway(f"{name}_gateway", self, base_image, self._log_name, child)
         self._execution_name = self.scope.name("iam-role", environment.name, "execution")
         self._execution = self._execution_role()
         self.scheduler_role = self._scheduler_role() if any(s.schedule for s in sessions) else None
@@ -95,10 +95,6 @@ class FargateEnvironment:
     def _entry(self, session: Session) -> dict[str, Any]:
         definition, over = self.task_definition(session), task.overrides(session)
         capacity = "FARGATE_SPOT" if session.resources.spot else "FARGATE"
-        tags = {str(Tag.ENVIRONMENT): tag_value(self.environment.name), str(Tag.SESSION): session.name}
-        start = pulumi.Output.all(definition.arn, self.fence.sessions.id, *self.fence.subnets).apply(
-            lambda known: start_command(self.runtime.cluster_name, known, capacity, over, tags)
-        )
         return {
             "pattern": session.pattern,
             "environment": self.environment.name,
@@ -109,7 +105,6 @@ class FargateEnvironment:
                 session.resources.cpu, session.resources.memory_gib, session.resources.disk_gib
             ),
             "usd_per_hour": task.price(session),
-            "start": "runs as a service" if session.is_service else start,
         }
 
     def _execution_role(self) -> iam.Role:
@@ -172,7 +167,8 @@ class FargateEnvironment:
             )
         )
         return ecs.TaskDefinition(
-            f"{self._name}-{shape.key}",
+            # An underscore is in no key, so no two environments' names can meet here.
+            f"{self._name}_{shape.key}",
             family=f"{self.family}_{shape.key}",
             cpu=str(fits.cpu_units if fits else task.SMALLEST_CPU_UNITS),
             memory=str(fits.memory_mib if fits else task.SMALLEST_MEMORY_MIB),
@@ -230,24 +226,24 @@ class FargateEnvironment:
             "log_group": self._log_name,
             "gateway": f"{self.gateway.host}:{GATEWAY_PORT}",
             "starter_policy": self._starter.arn,
+            "start": pulumi.Output.all(self.fence.sessions.id, *self.fence.subnets).apply(
+                lambda known: start_command(self.runtime.cluster_name, known[0], known[1:])
+            ),
             "archived": self.environment.archived_at is not None,
             "hosted_notes": list(self.environment.hosted_notes()),
         }
 
 
-def start_command(
-    cluster: str, known: Sequence[str], capacity: str, overrides: Mapping[str, Any], tags: Mapping[str, str]
-) -> str:
-    """The `aws` command line that starts one run; `known` is the definition, the security group and the subnets."""
-    definition, group, *subnets = known
-    network = {"subnets": subnets, "securityGroups": [group], "assignPublicIp": "DISABLED"}
+def start_command(cluster: str, group: str, subnets: Sequence[str]) -> str:
+    """The `aws` command line that starts a run; TASK_DEFINITION, OVERRIDES and the rest are a session's own."""
+    network = {"subnets": list(subnets), "securityGroups": [group], "assignPublicIp": "DISABLED"}
     arguments = {
         "--cluster": cluster,
-        "--task-definition": definition,
-        "--capacity-provider-strategy": f"capacityProvider={capacity},weight=1",
+        "--task-definition": "TASK_DEFINITION",
+        "--capacity-provider-strategy": "capacityProvider=CAPACITY_PROVIDER,weight=1",
         "--network-configuration": json.dumps({"awsvpcConfiguration": network}),
         "--propagate-tags": "TASK_DEFINITION",
-        "--tags": json.dumps([{"key": key, "value": value} for key, value in tags.items()]),
-        "--overrides": json.dumps(overrides),
+        "--tags": f"key={Tag.SESSION},value=SESSION",
+        "--overrides": "OVERRIDES",
     }
     return shlex.join(["aws", "ecs", "run-task", *(part for pair in arguments.items() for part in pair)])

@@ -84,14 +84,9 @@ class Gateway(pulumi.ComponentResource):
         environment, scope = self._environment, self._scope
         registry = environment.runtime.registry
         plan = gateway_image(base=self._base_image, platform=PLATFORM, context_hash=content_hash("egress-gateway"))
-        policy = json.dumps(environment.policy.to_json(), separators=(",", ":"))
         containers = pulumi.Output.all(registry.image("gateway", plan, PLATFORM), scope.account).apply(
             lambda known: json.dumps(
-                [
-                    task.gateway_container(
-                        known[0], policy, task.log_configuration(self._log_group, known[1].region, "gateway")
-                    )
-                ]
+                [task.gateway_container(known[0], task.log_configuration(self._log_group, known[1].region, "gateway"))]
             )
         )
         execution = self._role(

@@ -77,7 +77,7 @@ class Network(pulumi.ComponentResource):
 
         self.egress_vpc = self._vpc("egress", str(ranges.egress_range), Role.GATEWAY, "unrestricted")
         self._public_routes = self._public_side()
-        flow_name = scope.name("log-group", "flow")
+        flow_name = scope.name("log-group", "shared", "flow")
         self._flow_group = logs.group(f"{name}-flow", flow_name, scope.tags(Role.SHARED), self)
         self._flow_role = self._flow_logs_role(flow_name)
         if needs.unrestricted:

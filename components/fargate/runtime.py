@@ -1,7 +1,8 @@
 """The Fargate runtime of one stack: what its environments share, and the way environments are placed on it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TypedDict
 
 import pulumi
@@ -17,15 +18,20 @@ from components.fargate.scope import Scope
 from components.fargate.state import StateBucket
 from components.inputs import checked
 from components.models.environment import DeclaredEnvironment
+from components.models.errors import InvalidInput, Problem
 from components.models.session import Pattern, Session
 from components.models.stack import Stack
 from components.models.tags import Role
+from components.plans import documents
 from components.plans.account import Account
 from components.plans.cost import shared_cost
 from components.plans.names import physical_name
 from components.plans.size import FargateSize
 from components.plans.task import SMALLEST_CPU_UNITS, SMALLEST_MEMORY_MIB, overrides
 from components.runtime import Runtime
+
+ROLE_POLICY_LIMIT = 10_240
+"""Characters of a role's inline policies. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
 
 class FargateArgs(TypedDict):
@@ -72,10 +78,18 @@ class Fargate(Runtime):
         self._namespace(name)
         self.register_outputs({})
 
-    def check(self, sessions: Sequence[Session]) -> None:
-        """Refuse sessions that no Fargate task is large enough for, or whose settings ECS would not take."""
-        for session in sessions:
-            overrides(session)
+    @classmethod
+    def check(cls, sessions: Sequence[Session]) -> None:
+        """Refuse sessions that no Fargate task is large enough for, or whose settings AWS would not take."""
+        problems: list[Problem] = []
+        for index, session in enumerate(sessions):
+            try:
+                overrides(session)
+            except InvalidInput as error:
+                problems += [replace(problem, path=f"sessions[{index}].{problem.path}") for problem in error.problems]
+        problems += _secrets_that_no_role_holds(sessions)
+        if problems:
+            raise InvalidInput(problems)
 
     def place_environment(
         self, parent: pulumi.Resource, name: str, environment: DeclaredEnvironment, sessions: Sequence[Session]
@@ -118,6 +132,24 @@ class Fargate(Runtime):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         network.wall_in_dns(self.domain)
+
+
+def _secrets_that_no_role_holds(sessions: Sequence[Session]) -> Iterator[Problem]:
+    readable: dict[str, list[str]] = {}
+    for session in sessions:
+        secrets = [secret.source for secret in session.secrets if secret.inject is None]
+        readable.setdefault(session.environment, []).extend(secrets)
+    longest = Account("0" * 12, "ap-southeast-1", "aws-us-gov")
+    for environment, secrets in readable.items():
+        length = len(json.dumps(documents.execution(longest, ["r" * 64], "g" * 128, secrets)))
+        if length > ROLE_POLICY_LIMIT:
+            yield Problem(
+                "sessions",
+                f"{len(set(secrets))} secrets in environment {environment!r}",
+                f"the role that starts them would need a policy of {length} characters, and IAM takes "
+                f"{ROLE_POLICY_LIMIT}",
+                "spread the sessions over several environments, or put several values into one secret",
+            )
 
 
 def shared_price(stack: Stack, needs: Needs) -> Mapping[str, float]:

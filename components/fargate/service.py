@@ -21,7 +21,7 @@ def place_service(
 ) -> Mapping[str, Any]:
     """An ECS service with one task and a Cloud Map name."""
     runtime, tags = environment.runtime, environment.tags(Role.SESSION, session.name)
-    label = physical_name("cloud-map-service", session.name, suffix_room=0)
+    label = physical_name("cloud-map-service", "session", session.name, suffix_room=0)
     discovery = servicediscovery.Service(
         name,
         name=label,

@@ -1,6 +1,7 @@
 """One shape for everything that can be wrong with what a team wrote: path, value, rule, fix."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -8,6 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 MAX_VALUE_CHARACTERS = 120
+# Beginnings of the usual kinds of credential.
+_CREDENTIAL = re.compile(r"sk[-_]|gh[pousr]_|github_pat_|xox[a-z]-|AKIA|ASIA|eyJ|-----BEGIN")
+# Whatever stands below these fields is not shown, even where it is only a name.
+_PRIVATE_FIELDS = frozenset({"secrets", "variables"})
 M = TypeVar("M", bound=BaseModel)
 NOT_SHOWN = "(value not shown)"
 
@@ -57,8 +62,19 @@ class InvalidInput(ValueError):  # noqa: N818 - reads as what it is wherever it 
 
 
 def show(value: object) -> str:
-    """A value for an error message: control characters escaped, long ones cut."""
+    """A value for an error message: control characters escaped, long ones cut, nothing in it that may be secret.
+
+    Lists and mappings are named, not shown: anything may be inside. Credentials and query of a URL are left out.
+    """
+    if isinstance(value, Mapping):
+        return f"(a mapping of {len(value)})"
+    if isinstance(value, list | tuple) and not all(isinstance(item, int | float) for item in value):
+        return f"(a list of {len(value)})"
     text = repr(value)
+    if _CREDENTIAL.search(text):
+        return NOT_SHOWN
+    text = re.sub(r"//[^/\s]*@", "//...@", text)
+    text = re.sub(r"(://[^?\s]*)\?.*", r"\1?...", text)
     return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}... ({len(text)} characters)"
 
 
@@ -85,12 +101,14 @@ def problems_of(error: ValidationError, data: object, model: type[BaseModel]) ->
         cause = line.get("ctx", {}).get("error")
         if isinstance(cause, InvalidInput):
             prefix = dotted(location) if location else ""
-            found += [
-                Problem(f"{prefix}.{p.path}" if prefix else p.path, p.value, p.rule, p.fix) for p in cause.problems
-            ]
+            for nested in cause.problems:
+                path = f"{prefix}.{nested.path}" if prefix else nested.path
+                value = NOT_SHOWN if nested.value and _is_private(path) else nested.value
+                found.append(Problem(path, value, nested.rule, nested.fix))
             continue
         rule, fix = _rule_and_fix(line, model)
-        value = "" if line["type"] == "missing" else NOT_SHOWN if "secrets" in location else show(line["input"])
+        hidden = line["type"] == "extra_forbidden" or _is_private(dotted(location))
+        value = "" if line["type"] == "missing" else NOT_SHOWN if hidden else show(line["input"])
         found.append(Problem(dotted(location), value, rule, fix))
     return found
 
@@ -120,6 +138,25 @@ def _as_written(location: Sequence[str | int], data: object) -> tuple[str | int,
     return tuple(written)
 
 
+def _is_private(path: str) -> bool:
+    return not _PRIVATE_FIELDS.isdisjoint(re.split(r"[.\[\]]", path))
+
+
+_PLAIN_RULES = {
+    "tuple_type": ("a list is wanted here", "write a list, like [one, two]"),
+    "dict_type": ("a mapping is wanted here", "write its fields below it, like name: value"),
+    "model_type": ("a mapping is wanted here", "write its fields below it, like name: value"),
+    "model_attributes_type": ("a mapping is wanted here", "write its fields below it, like name: value"),
+    "string_type": ("text is wanted here", "put it into quotes"),
+    "string_pattern_mismatch": ("does not have the form that this field takes", "see this field in the README"),
+    "ip_v4_network": (
+        "is not an IPv4 range",
+        "write its first address and its length, like 10.64.0.0/20",
+    ),
+}
+"""Pydantic's error type -> rule and fix, where its own words would not help."""
+
+
 def _rule_and_fix(line: Any, model: type[BaseModel]) -> tuple[str, str]:
     kind, message, context = line["type"], str(line["msg"]), line.get("ctx", {})
     if kind == "value_error":
@@ -127,8 +164,10 @@ def _rule_and_fix(line: Any, model: type[BaseModel]) -> tuple[str, str]:
         return rule, fix or "write a value that keeps to this rule"
     if kind == "extra_forbidden":
         name = str(line["loc"][-1])
-        near = difflib.get_close_matches(name, sorted(_field_names(model)), n=1)
+        near = difflib.get_close_matches(name, sorted(_field_names(model) - {name}), n=1)
         return "there is no such field here", f"did you mean {near[0]!r}?" if near else "remove it"
+    if kind in _PLAIN_RULES:
+        return _PLAIN_RULES[kind]
     if kind == "missing":
         return "this field is required", "add it"
     if kind in ("literal_error", "enum"):

@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -26,6 +27,24 @@ RESERVED_VARIABLES = frozenset(
 )
 """Environment variables that the runtime sets: a session that sets them would step round the fence or its keys."""
 
+UNTOUCHED_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that say where a request goes or how it is framed: a credential never goes into one."""
+
 
 def _slug(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?", value):
@@ -43,6 +62,29 @@ Slug = Annotated[str, AfterValidator(_slug)]
 def _mcp_url(value: str) -> str:
     url_host(value)
     return value
+
+
+def _origin(value: str) -> str:
+    url_host(value)
+    if urlsplit(value).path not in ("", "/") or "?" in value or "#" in value:
+        raise ValueError("must be an origin: a scheme and a host. Fix: write it like https://api.example.com")
+    return value.removesuffix("/")
+
+
+def _credential_header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value) or value.lower() in UNTOUCHED_HEADERS:
+        raise ValueError("is not a header that carries a credential. Fix: write it like authorization or x-api-key")
+    return value.lower()
+
+
+def _mount_path(value: str) -> str:
+    parts = value.split("/")
+    if parts[:2] != ["", "workspace"] or len(parts) < 3 or {"", ".", ".."} & set(parts[2:]) or not value.isprintable():
+        raise ValueError("must lie below /workspace, without . and .. in it. Fix: write it like /workspace/report.csv")
+    return value
+
+
+MountPath = Annotated[str, AfterValidator(_mount_path), StringConstraints(max_length=1024)]
 
 
 def _variable(value: str) -> str:
@@ -139,9 +181,9 @@ class Architecture(StrEnum):
 class Resources(Model):
     """What one run gets, at the least: each runtime rounds up to what it has."""
 
-    cpu: Annotated[float, Field(gt=0)] = 1
+    cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     """vCPU."""
-    memory_gib: Annotated[float, Field(gt=0)] = 1
+    memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     disk_gib: Annotated[int, Field(gt=0)] = 5
     architecture: Architecture = Architecture.X86_64
     spot: bool = False
@@ -151,9 +193,9 @@ class Resources(Model):
 class Injection(Model):
     """Where the gateway puts a secret on the way out, so that the session never holds it."""
 
-    origin: Annotated[str, AfterValidator(_mcp_url)]
+    origin: Annotated[str, AfterValidator(_origin)]
     """The one https origin that the secret is sent to."""
-    header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+    header: Annotated[str, AfterValidator(_credential_header)]
     """Request header that carries it, e.g. `x-api-key` or `authorization`."""
 
 
@@ -199,7 +241,7 @@ class FileMount(Model):
 
     type: Literal["file"]
     file_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    mount_path: Annotated[str, StringConstraints(pattern=r"^/workspace/[^\x00-\x1f]+$")] | None = None
+    mount_path: MountPath | None = None
 
 
 class RepositoryMount(Model):
@@ -208,7 +250,7 @@ class RepositoryMount(Model):
     type: Literal["github_repository"]
     url: Annotated[str, StringConstraints(pattern=r"^https://github\.com/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
     checkout: Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")] | None = None
-    mount_path: Annotated[str, StringConstraints(pattern=r"^/workspace/[^\x00-\x1f]+$")] | None = None
+    mount_path: MountPath | None = None
 
 
 Mount = Annotated[FileMount | RepositoryMount, Field(discriminator="type")]

@@ -68,7 +68,7 @@ class Stack(Model):
 
     team: Slug
     runtime: Literal["fargate"]
-    environments: Annotated[tuple[DeclaredEnvironment, ...], Field(min_length=1)]
+    environments: tuple[DeclaredEnvironment, ...]
     sessions: tuple[Session, ...] = ()
     network: Network = Network()
     base_image: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?$")] = (
@@ -100,6 +100,8 @@ class Stack(Model):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Stack":
+        if not self.environments:
+            raise InvalidInput.of("environments", [], "a stack declares at least one environment", "add one")
         problems = [*self._names(), *self._references(), *self._routes()]
         if problems:
             raise InvalidInput(problems)

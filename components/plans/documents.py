@@ -50,15 +50,15 @@ def trust(account: Account, service: str, source_arn: str) -> Document:
     )
 
 
-def secret_arn(reference: str) -> str:
-    """The ARN to grant for a secret reference: without the `:KEY::` that picks one key of a JSON secret.
+def secret_arns(reference: str) -> list[str]:
+    """The ARNs to grant for a secret reference: without the `:KEY::` that picks one key of a JSON secret.
 
-    A reference without the six random characters that Secrets Manager appends gets the wildcard AWS documents for it.
+    Secrets Manager appends a hyphen and six random characters to a name. A reference may or may not hold them, and a
+    name may end in six characters of its own, so both readings are granted, the second with the wildcard that AWS
+    documents for it.
     """
-    parts = reference.split(":")
-    arn = ":".join(parts[:7])
-    suffix = parts[6].rpartition("-")[2]
-    return arn if len(suffix) == 6 and "-" in parts[6] else f"{arn}-??????"
+    arn = ":".join(reference.split(":")[:7])
+    return [arn, f"{arn}-??????"]
 
 
 def execution(account: Account, repositories: Sequence[str], log_group: str, secrets: Sequence[str] = ()) -> Document:
@@ -208,5 +208,5 @@ def _anyone(statement: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_secrets(secrets: Sequence[str]) -> list[dict[str, Any]]:
-    arns = sorted({secret_arn(reference) for reference in secrets})
+    arns = sorted({arn for reference in secrets for arn in secret_arns(reference)})
     return [allow("ReadSecrets", ["secretsmanager:GetSecretValue"], arns)] if arns else []

@@ -22,13 +22,13 @@ class AllowedHost:
         host: An exact name, or `*.x` for any name below x.
         port: TCP port.
         field: Field of the stack file that allows it.
-        session: The one session that may use it; None for all of the environment.
+        sessions: The sessions that may use it; empty for all of the environment.
     """
 
     host: str
     port: int
     field: str
-    session: str | None = None
+    sessions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class EgressPolicy:
     @property
     def ports(self) -> tuple[int, ...]:
         """TCP ports that the gateway needs to the outside, ascending."""
-        return tuple(sorted({entry.port for entry in self.hosts} | {443}))
+        routed = {url_host(route.origin)[1] for route in self.routes}
+        return tuple(sorted({entry.port for entry in self.hosts} | routed | {443}))
 
     def to_json(self) -> dict[str, Any]:
         """The policy document as the gateway reads it and as the stack outputs it."""
@@ -73,7 +74,7 @@ class EgressPolicy:
             "networking": self.networking,
             "hosts": [
                 {"host": entry.host, "port": entry.port, "field": entry.field}
-                | ({"session": entry.session} if entry.session else {})
+                | ({"sessions": list(entry.sessions)} if entry.sessions else {})
                 for entry in self.hosts
             ],
             "package_managers": self.package_managers,
@@ -114,15 +115,17 @@ def egress_policy(environment: Environment, sessions: Sequence[Session]) -> Egre
 
 
 def _mcp_hosts(sessions: Sequence[Session]) -> list[AllowedHost]:
-    found = []
+    # One entry a host, however many sessions use it: the policy grows with hosts.
+    fields: dict[tuple[str, int], str] = {}
+    users: dict[tuple[str, int], list[str]] = {}
     for session in sessions:
         for position, agent in enumerate(session.all_agents):
             at = "agent" if session.agent else f"agents[{position}]"
             for index, server in enumerate(agent.mcp_servers):
-                host, port = url_host(server.url)
-                field = f"sessions[{session.name}].{at}.mcp_servers[{index}].url"
-                found.append(AllowedHost(host, port, field, session.name))
-    return found
+                place = url_host(server.url)
+                fields.setdefault(place, f"sessions[{session.name}].{at}.mcp_servers[{index}].url")
+                users.setdefault(place, []).append(session.name)
+    return [AllowedHost(*place, fields[place], tuple(dict.fromkeys(users[place]))) for place in fields]
 
 
 def _routes(sessions: Sequence[Session]) -> tuple[Route, ...]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from components.models.environment import Environment
 from components.models.errors import InvalidInput
-from components.models.session import Architecture, Session
+from components.models.session import Architecture, Resources, Session
 from components.plans.cost import hourly_price
 from components.plans.image import AGENT_UID, GATEWAY_UID
 from components.plans.network import GATEWAY_PORT
-from components.plans.size import FargateSize, fargate_size
+from components.plans.size import MAX_DISK_GIB, MEMORY_GIB, FargateSize, fargate_size
 
 CONTAINER = "session"
 SCRATCH = {"tmp": "/tmp", "workspace": "/workspace", "home": "/home/agent"}  # noqa: S108 - paths in the container
@@ -47,7 +47,7 @@ class Shape:
         if self == Shape(Architecture.X86_64, (), None):
             return "run"
         if self.service:
-            return self.service
+            return f"service-{self.service}"
         text = json.dumps([self.architecture, self.secrets])
         return f"run-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -72,8 +72,14 @@ def size(session: Session) -> FargateSize:
         return fargate_size(wanted.cpu, wanted.memory_gib, wanted.disk_gib)
     except ValueError as error:
         rule, _, fix = str(error).partition(" Fix: ")
-        shown = f"{wanted.cpu:g} vCPU, {wanted.memory_gib:g} GiB, {wanted.disk_gib} GiB disk"
-        raise InvalidInput.of(f"sessions[{session.name}].resources", shown, rule, fix) from None
+        field, value = _outsized(wanted)
+        raise InvalidInput.of(f"resources.{field}", value, rule, fix) from None
+
+
+def _outsized(wanted: Resources) -> tuple[str, float]:
+    if wanted.disk_gib > MAX_DISK_GIB:
+        return "disk_gib", wanted.disk_gib
+    return ("cpu", wanted.cpu) if wanted.cpu > max(MEMORY_GIB) else ("memory_gib", wanted.memory_gib)
 
 
 def price(session: Session) -> float:
@@ -132,7 +138,7 @@ def overrides(session: Session) -> dict[str, Any]:
     length = len(json.dumps(found))
     if length > OVERRIDE_LIMIT:
         raise InvalidInput.of(
-            f"sessions[{session.name}]",
+            "agent",
             f"{length} characters of settings",
             f"ECS takes {OVERRIDE_LIMIT} characters of overrides at most",
             "shorten agent.system or variables, or put the text into a file that the session reads",
@@ -172,8 +178,11 @@ def session_container(
     )
 
 
-def gateway_container(image: str, policy: str, log: dict[str, Any]) -> dict[str, Any]:
-    """Container definition of a gateway: `policy` is the egress policy as JSON."""
+def gateway_container(image: str, log: dict[str, Any]) -> dict[str, Any]:
+    """Container definition of a gateway.
+
+    Its policy is not in here: it changes with the sessions, and a definition holds 64 KiB.
+    """
     return _container(
         name="gateway",
         image=image,
@@ -181,7 +190,7 @@ def gateway_container(image: str, policy: str, log: dict[str, Any]) -> dict[str,
         memory_mib=SMALLEST_MEMORY_MIB,
         log=log,
         mountPoints=[],
-        environment=_pairs({"EGRESS_POLICY": policy}),
+        environment=[],
         secrets=[],
         portMappings=[{"containerPort": GATEWAY_PORT, "protocol": "tcp"}],
         healthCheck={

@@ -106,9 +106,7 @@ def _check_fields(
             checked[key] = value
         elif key not in declared:
             failures.append(
-                Failure(
-                    place, f"{owner} has no input {key!r} in the installed SDK; it has {_known(declared)}"
-                )
+                Failure(place, f"{owner} has no input {key!r} in the installed SDK; it has {_known(declared)}")
             )
         elif value is not None:
             checked[key] = _check_value(declared[key].shape, value, owner, place, failures)

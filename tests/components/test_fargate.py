@@ -8,8 +8,10 @@ import pytest
 
 from components.fargate.environment import start_command
 from components.fargate.network import Needs
-from components.fargate.runtime import shared_price
+from components.fargate.runtime import Fargate, shared_price
+from components.models.errors import InvalidInput
 from components.models.stack import Stack
+from components.plans.egress import egress_policy
 from tests.components.conftest import DIGEST, Recorder, run
 
 OPEN = {
@@ -58,6 +60,65 @@ def test_names_are_unique_and_everything_has_a_parent_type(recorder: Recorder, p
     keys = [(one.type, one.name) for one in seen]
     assert len(keys) == len(set(keys))
     assert len(seen) > 80
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        stack(SHUT, sessions=(session("run", "shut", pattern="long_running", ports=[8080]), session("x", "shut"))),
+        stack(
+            SHUT | {"name": "a"},
+            SHUT | {"name": "a-b"},
+            sessions=(
+                session("b-c", "a", pattern="long_running", ports=[8080]),
+                session("c", "a-b", pattern="long_running", ports=[8080]),
+            ),
+        ),
+        stack(SHUT, sessions=(session("gateway-shut", "shut", pattern="long_running", ports=[8080]),)),
+        stack(SHUT | {"name": "flow"}, OPEN | {"name": "Flow data"}),
+        stack(SHUT | {"name": "gateway"}, OPEN | {"name": "gateway-gateway"}),
+    ],
+    ids=["session called run", "names that meet", "session called like a gateway", "flow", "gateway"],
+)
+def test_names_that_look_alike_do_not_collide(recorder: Recorder, declared: Stack) -> None:
+    seen = run(recorder, declared).seen
+    logical = [(one.type, one.name) for one in seen]
+    physical = [(one.type, one.inputs.get("family") or one.inputs["name"]) for one in seen if named(one.inputs)]
+    assert len(logical) == len(set(logical))
+    assert len(physical) == len(set(physical))
+
+
+def named(inputs: dict[str, Any]) -> bool:
+    return "family" in inputs or "name" in inputs
+
+
+def test_sessions_of_one_host_are_one_entry_of_the_policy() -> None:
+    agent = {"model": "sonnet", "mcp_servers": [{"name": "m", "url": "https://mcp.example.com/sse"}]}
+    declared = stack(SHUT, sessions=tuple(session(f"s{i}", "shut", agent=agent) for i in range(5)))
+    policy = egress_policy(declared.environments[0], declared.sessions).to_json()
+    (entry,) = [host for host in policy["hosts"] if host["host"] == "mcp.example.com"]
+    assert entry["sessions"] == ["s0", "s1", "s2", "s3", "s4"]
+
+
+def test_all_sessions_that_fargate_cannot_hold_are_named_at_once() -> None:
+    wanted = ({"disk_gib": 201}, {"cpu": 99}, {"memory_gib": 500})
+    sessions = [session(f"s{i}", "shut", resources=resources) for i, resources in enumerate(wanted)]
+    declared = stack(SHUT, sessions=(*sessions, session("long", "shut", agent={"model": "m", "system": "x" * 9000})))
+    with pytest.raises(InvalidInput) as caught:
+        Fargate.check(declared.sessions)
+    assert [problem.path for problem in caught.value.problems] == [
+        "sessions[0].resources.disk_gib",
+        "sessions[1].resources.cpu",
+        "sessions[2].resources.memory_gib",
+        "sessions[3].agent",
+    ]
+
+
+def test_more_secrets_than_a_role_can_name_are_refused() -> None:
+    secrets = [{"name": f"S{i}", "source": f"{SECRET[:-7]}{i}-AbCdEf"} for i in range(80)]
+    declared = stack(OPEN, sessions=(session("s", "open", secrets=secrets),))
+    with pytest.raises(InvalidInput, match="80 secrets in environment 'open'"):
+        Fargate.check(declared.sessions)
 
 
 def test_limited_alone_has_no_nat_and_no_private_subnets(recorder: Recorder) -> None:
@@ -132,9 +193,8 @@ def test_every_container_is_hardened_and_runs_by_digest(recorder: Recorder) -> N
 
 def test_one_definition_for_each_shape_and_no_resource_for_a_session_that_needs_none(recorder: Recorder) -> None:
     names = set(definitions(run(recorder, FULL)))
-    assert names == {"open-gateway", "shut-gateway", "shut-run", "shut-c"} | {
-        n for n in names if n.startswith("open-run-")
-    }
+    (with_secret,) = [name for name in names if name.startswith("open_run-")]
+    assert names == {"open_gateway", "shut_gateway", "shut_run", "shut_service-c", with_secret}
     many = stack(SHUT, sessions=tuple(session(f"s{i}", "shut", resources={"cpu": 1 + i % 4}) for i in range(40)))
     few = stack(SHUT, sessions=(session("s0", "shut"),))
     assert len(run(Recorder(), many).seen) == len(run(Recorder(), few).seen)
@@ -151,7 +211,7 @@ def test_a_service_or_a_schedule_costs_two_resources_at_most(recorder: Recorder)
 
 
 def test_a_service_has_its_size_in_its_definition(recorder: Recorder) -> None:
-    inputs, container = definitions(run(recorder, FULL))["shut-c"]
+    inputs, container = definitions(run(recorder, FULL))["shut_service-c"]
     assert (inputs["cpu"], inputs["memory"]) == ("2048", "4096")
     assert inputs["ephemeralStorage"] == {"sizeInGib": 50}
     assert container["portMappings"] == [{"containerPort": 8080, "protocol": "tcp"}]
@@ -171,10 +231,10 @@ def test_injected_secrets_are_read_by_the_gateway_only(recorder: Recorder) -> No
     }
     seen = run(recorder, stack(SHUT, sessions=(session("s", "shut", secrets=[route]),)))
     readers = [one.name for one in seen.of("iam/rolePolicy:RolePolicy") if SECRET in one.inputs["policy"]]
-    assert readers == ["shut-gateway-gateway"]
+    assert readers == ["shut_gateway-gateway"]
     containers = {name: container for name, (_, container) in definitions(seen).items()}
-    assert containers["shut-run"]["secrets"] == []
-    assert SECRET not in json.dumps(containers["shut-run"])
+    assert containers["shut_run"]["secrets"] == []
+    assert SECRET not in json.dumps(containers["shut_run"])
 
 
 def test_equal_packages_share_one_build(recorder: Recorder) -> None:
@@ -184,13 +244,10 @@ def test_equal_packages_share_one_build(recorder: Recorder) -> None:
 
 
 def test_the_command_that_starts_a_run_is_one_that_a_shell_reads() -> None:
-    name = "it's $HOME; `id`"
-    over = {"containerOverrides": [{"name": "session", "command": ["say", "it's"]}]}
-    line = start_command("c", ["def:1", "sg-1", "subnet-1"], "FARGATE", over, {"agentenv:environment": name})
-    words = dict(zip(*[iter(shlex.split(line)[3:])] * 2, strict=True))
-    assert json.loads(words["--overrides"]) == over
-    assert json.loads(words["--tags"]) == [{"key": "agentenv:environment", "value": name}]
-    assert json.loads(words["--network-configuration"])["awsvpcConfiguration"]["assignPublicIp"] == "DISABLED"
+    words = shlex.split(start_command("c", "sg-1", ["subnet-1"]))
+    network = json.loads(words[words.index("--network-configuration") + 1])["awsvpcConfiguration"]
+    assert network == {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
+    assert "key=agentenv:session,value=SESSION" in words
 
 
 def test_what_is_shared_has_a_price(recorder: Recorder) -> None:
@@ -219,4 +276,4 @@ def test_archived_environments_stay_without_sessions(recorder: Recorder) -> None
     old = SHUT | {"archived_at": "2026-01-01T00:00:00Z"}
     seen = run(recorder, stack(old))
     assert len(seen.of("ec2/securityGroup:SecurityGroup")) == 3
-    assert set(definitions(seen)) == {"shut-gateway"}
+    assert set(definitions(seen)) == {"shut_gateway"}

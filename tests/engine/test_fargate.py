@@ -79,7 +79,11 @@ EPHEMERAL = {
     "environment": "api-client",
     "pattern": "ephemeral",
     "resources": {"cpu": 2},
-    "agent": {"model": "sonnet", "max_turns": 5},
+    "agent": {
+        "model": "sonnet",
+        "max_turns": 5,
+        "mcp_servers": [{"name": "orders", "url": "https://mcp.example.com/sse"}],
+    },
 }
 
 
@@ -97,7 +101,7 @@ def test_bad_input_is_one_error_before_anything_is_created(deployment: Deploymen
 
 def test_a_task_that_fargate_lacks_is_one_error_before_anything_is_created(deployment: Deployment) -> None:
     deployment.declare(changed(sessions=[EPHEMERAL | {"resources": {"disk_gib": 201}}]))
-    with pytest.raises(auto.CommandError, match=r"sessions\[one-more\]\.resources.*200 GiB of disk at most"):
+    with pytest.raises(auto.CommandError, match=r"sessions\[2\]\.resources\.disk_gib = 201: .*200 GiB of disk"):
         deployment.up()
     assert deployment.resources() == []
 
@@ -153,13 +157,11 @@ def test_a_second_preview_is_empty(deployment: Deployment) -> None:
 
 
 def test_every_taggable_thing_carries_the_required_tags(deployment: Deployment) -> None:
-    for group in deployment.client("ec2").describe_security_groups(
-        Filters=[{"Name": "tag-key", "Values": ["agentenv:role"]}]
-    )["SecurityGroups"]:
-        tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
-        assert tags["agentenv:stack"] == STACK
-        assert tags["agentenv:team"] == "research"
-        assert tags["agentenv:cost-centre"] == "r-42"
+    state = (deployment.stack.export_stack().deployment or {})["resources"]
+    tagged = {one["urn"]: one["outputs"]["tagsAll"] for one in state if one.get("outputs", {}).get("tagsAll")}
+    assert len(tagged) > 50
+    wanted = {"agentenv:stack": STACK, "agentenv:team": "research", "agentenv:cost-centre": "r-42"}
+    assert [urn for urn, tags in tagged.items() if not wanted.items() <= tags.items()] == []
 
 
 def test_a_package_changes_its_image_and_what_depends_on_it_only(deployment: Deployment) -> None:

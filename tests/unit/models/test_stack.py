@@ -143,6 +143,74 @@ def test_a_secret_given_as_a_value_is_refused_and_not_repeated(secret: str) -> N
     assert secret not in str(caught.value)
 
 
+LITERAL = "sk-ant-api03-SECRET"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("sessions.0.secret", LITERAL),
+        ("sessions.0.api_key", "hunter2-SECRET"),
+        ("sessions.0.variables", f"API_KEY={LITERAL}"),
+        ("sessions.0.variables", [{"API_KEY": "hunter2-SECRET"}]),
+        ("sessions.0.variables", {"K": "SECRET" * 1000}),
+        ("sessions.0.secrets", [{"name": "sk SECRET", "source": ARN}]),
+        ("sessions.0.secrets", {"name": "K", "source": LITERAL}),
+        ("sessions", {"s": {"secrets": [{"name": "K", "source": LITERAL}]}}),
+        ("sessions.0.agent.model", LITERAL + " x"),
+        ("sessions.0.agent.mcp_servers", [{"name": "m", "url": "https://u:SECRET@a.example.com/sse"}]),
+        ("sessions.0.agent.mcp_servers", [{"name": "m", "url": "http://a.example.com/sse?token=SECRET"}]),
+        ("sessions.0.agent.mcp_servers", [{"name": "m", "url": "https://a.example.com", "token": "SECRET"}]),
+    ],
+)
+def test_no_error_repeats_what_may_be_a_secret(path: str, value: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Stack.parse(changed(path, value))
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rule"),
+    [
+        ("environments.0.config.packages", {"pip": "pandas"}, "a list is wanted"),
+        ("sessions.0.ports", 8080, "a list is wanted"),
+        ("sessions.0.agent", "sonnet", "a mapping is wanted"),
+        ("environments.0.name", 42, "text is wanted"),
+        ("network", {"session_range": "10.64.1.0/20"}, "not an IPv4 range"),
+        (
+            "sessions.0.mounts",
+            [{"type": "file", "file_id": "f", "mount_path": "/workspace/../etc/x"}],
+            "below /workspace",
+        ),
+        ("environments", [], "at least one environment"),
+    ],
+)
+def test_wrong_kinds_are_named_in_plain_words(path: str, value: Any, rule: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Stack.parse(changed(path, value))
+    assert rule in caught.value.problems[0].rule
+
+
+def test_an_error_in_the_only_environment_is_one_error() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Stack.parse({"team": "t", "runtime": "fargate", "environments": [{"name": "a", "config": {"type": "clod"}}]})
+    assert [problem.path for problem in caught.value.problems] == ["environments[0].config"]
+
+
+@pytest.mark.parametrize("origin", ["https://a.example.com/x", "https://a.example.com?x", "https://a.example.com#x"])
+def test_a_route_goes_to_an_origin(origin: str) -> None:
+    route = {"name": "crm", "source": ARN, "inject": {"origin": origin, "header": "authorization"}}
+    with pytest.raises(InvalidInput, match="must be an origin"):
+        Stack.parse(changed("sessions.1", session(secrets=[route])))
+
+
+@pytest.mark.parametrize("header", ["host", "Transfer-Encoding", "x y", "x\n"])
+def test_a_route_puts_its_secret_into_a_header_of_its_own(header: str) -> None:
+    route = {"name": "crm", "source": ARN, "inject": {"origin": "https://a.example.com", "header": header}}
+    with pytest.raises(InvalidInput, match="carries a credential"):
+        Stack.parse(changed("sessions.1", session(secrets=[route])))
+
+
 def test_all_problems_are_shown_at_once() -> None:
     data = changed("sessions.0.environment", "nope")
     data["sessions"].append(session(name="report", environment="old"))
