@@ -4,9 +4,9 @@ Field names, defaults and the three-way meaning of an update follow `anthropic.t
 EnvironmentUpdateParams, BetaEnvironment); a test compares them field by field.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from components.models.errors import Model
 from components.models.hosts import HostPattern
@@ -19,6 +19,7 @@ from components.models.packages import (
     PipPackage,
 )
 
+M = TypeVar("M", bound=Model)
 PACKAGE_MANAGERS = ("apt", "cargo", "gem", "go", "npm", "pip")
 """In the order in which they run: alphabetical, as the hosted service does."""
 
@@ -132,52 +133,91 @@ class Environment(Model):
         return (note,)
 
 
+class PackagesUpdate(Model):
+    """Packages in an update: a manager that is omitted stays, null or an empty list clears it."""
+
+    type: Literal["packages"] | None = None
+    apt: tuple[AptPackage, ...] | None = None
+    cargo: tuple[CargoPackage, ...] | None = None
+    gem: tuple[GemPackage, ...] | None = None
+    go: tuple[GoPackage, ...] | None = None
+    npm: tuple[NpmPackage, ...] | None = None
+    pip: tuple[PipPackage, ...] | None = None
+
+
+class LimitedNetworkUpdate(Model):
+    """Limits in an update: what is omitted stays, null goes back to the default."""
+
+    type: Literal["limited"]
+    allowed_hosts: tuple[HostPattern, ...] | None = None
+    allow_mcp_servers: bool | None = None
+    allow_package_managers: bool | None = None
+
+
+class CloudConfigUpdate(Model):
+    """A cloud configuration in an update: what is omitted stays, null goes back to the default."""
+
+    type: Literal["cloud"]
+    packages: PackagesUpdate | None = None
+    networking: Annotated[UnrestrictedNetwork | LimitedNetworkUpdate, Field(discriminator="type")] | None = None
+
+
 class EnvironmentUpdate(Model):
     """The body of `POST /v1/environments/{id}`: omitted fields stay, null clears, a value replaces."""
 
     name: EnvironmentName | None = None
-    config: Config | None = None
+    config: Annotated[CloudConfigUpdate | SelfHostedConfig, Field(discriminator="type")] | None = None
     description: str | None = None
     metadata: dict[str, str | None] = Field(default_factory=dict)
     """A key set to null or to an empty string is deleted; keys not named stay."""
     scope: Scope | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON body: exactly the fields that were given, nulls among them."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
     def apply(self, to: Environment) -> Environment:
         """`to` with this update in force.
 
         A null name leaves the name as it is (an environment always has one); a null config resets it to the default.
         """
-        changes: dict[str, Any] = {}
         given = self.model_fields_set
-        if "name" in given and self.name is not None:
+        changes: dict[str, Any] = {name: getattr(self, name) for name in ("description", "scope") if name in given}
+        if self.name is not None:
             changes["name"] = self.name
         if "config" in given:
             changes["config"] = self._merged_config(to)
-        if "description" in given:
-            changes["description"] = self.description
-        if "scope" in given:
-            changes["scope"] = self.scope
-        if "metadata" in given:
-            merged: dict[str, str | None] = {**to.metadata, **self.metadata}
-            changes["metadata"] = {key: value for key, value in merged.items() if value}
+        merged: dict[str, str | None] = {**to.metadata, **self.metadata}
+        changes["metadata"] = {key: value for key, value in merged.items() if value}
         return to.model_copy(update=changes)
 
     def _merged_config(self, to: Environment) -> CloudConfig | SelfHostedConfig:
-        if self.config is None:
-            return CloudConfig(type="cloud")
-        if not isinstance(self.config, CloudConfig) or not isinstance(to.config, CloudConfig):
+        if isinstance(self.config, SelfHostedConfig):
             return self.config
         new, old = self.config, to.config
+        if new is None or not isinstance(old, CloudConfig):
+            old = CloudConfig(type="cloud")
+        if new is None:
+            return old
         changes: dict[str, Any] = {}
         if "packages" in new.model_fields_set:
-            changes["packages"] = _merged(old.packages, new.packages)
+            changes["packages"] = _merged(old.packages, new.packages, Packages())
         if "networking" in new.model_fields_set:
-            changes["networking"] = _merged(old.networking, new.networking)
+            changes["networking"] = self._merged_networking(old, new)
         return old.model_copy(update=changes)
+
+    @staticmethod
+    def _merged_networking(old: CloudConfig, new: CloudConfigUpdate) -> UnrestrictedNetwork | LimitedNetwork:
+        if new.networking is None or isinstance(new.networking, UnrestrictedNetwork):
+            return UnrestrictedNetwork(type="unrestricted")
+        before = old.networking if isinstance(old.networking, LimitedNetwork) else LimitedNetwork(type="limited")
+        return _merged(before, new.networking, LimitedNetwork(type="limited"))
 
 
 class EnvironmentResource(Model):
-    """What the API answers: `BetaEnvironment`."""
+    """What the API answers: `BetaEnvironment`. Fields that the API adds later are passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str
     type: Literal["environment"]
@@ -201,8 +241,11 @@ class DeclaredEnvironment(Environment):
     archived_at: AwareDatetime | None = None
 
 
-def _merged(old: Model, new: Model) -> Model:
-    """`new` over `old` where both are of one kind: fields that `new` does not name stay."""
-    if type(old) is not type(new):
-        return new
-    return old.model_copy(update={name: getattr(new, name) for name in new.model_fields_set})
+def _merged(old: M, new: Model | None, default: M) -> M:
+    """`old` with what `new` names: a null goes back to `default`, as the whole does when `new` is null."""
+    if new is None:
+        return default
+    given = {name: getattr(new, name) for name in new.model_fields_set}
+    return old.model_copy(
+        update={name: getattr(default, name) if value is None else value for name, value in given.items()}
+    )

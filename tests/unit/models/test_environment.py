@@ -1,6 +1,7 @@
 """The wire format, held against the types of the `anthropic` package."""
 
 import typing
+from typing import Any
 
 import pytest
 from anthropic.types import beta
@@ -10,11 +11,14 @@ from pydantic import BaseModel, TypeAdapter
 from components.models.environment import (
     PACKAGE_MANAGERS,
     CloudConfig,
+    CloudConfigUpdate,
     Environment,
     EnvironmentResource,
     EnvironmentUpdate,
     LimitedNetwork,
+    LimitedNetworkUpdate,
     Packages,
+    PackagesUpdate,
     SelfHostedConfig,
     UnrestrictedNetwork,
 )
@@ -51,6 +55,11 @@ LIMITED = {
         (EnvironmentResource, beta.BetaEnvironment),
         (CloudConfig, beta.BetaCloudConfigParams),
         (CloudConfig, beta.BetaCloudConfig),
+        (CloudConfigUpdate, beta.BetaCloudConfigParams),
+        (PackagesUpdate, beta.BetaPackagesParams),
+        (LimitedNetworkUpdate, beta.BetaLimitedNetworkParams),
+        (UnrestrictedNetwork, beta.BetaUnrestrictedNetwork),
+        (SelfHostedConfig, beta.BetaSelfHostedConfig),
         (Packages, beta.BetaPackagesParams),
         (Packages, beta.BetaPackages),
         (LimitedNetwork, beta.BetaLimitedNetworkParams),
@@ -84,6 +93,7 @@ def test_answers_of_the_api_are_read_as_the_anthropic_package_reads_them() -> No
         "created_at": "2026-01-01T00:00:00Z",
         "updated_at": "2026-01-02T00:00:00Z",
         "archived_at": None,
+        "added_later": 1,
     }
     theirs = beta.BetaEnvironment.model_validate(answer)
     ours = validate(EnvironmentResource, answer)
@@ -151,6 +161,28 @@ class TestUpdate:
         after = self.update({"config": {"type": "cloud", "packages": {"pip": ["six"]}}})
         assert after.limited == self.before.limited
         assert after.packages.pip == ("six",)
+
+    @pytest.mark.parametrize(
+        ("body", "pip", "hosts"),
+        [
+            ({}, ("six",), ("api.example.com",)),
+            ({"packages": None}, (), ("api.example.com",)),
+            ({"packages": {}}, ("six",), ("api.example.com",)),
+            ({"packages": {"pip": None}}, (), ("api.example.com",)),
+            ({"packages": {"pip": []}}, (), ("api.example.com",)),
+            ({"networking": {"type": "limited"}}, ("six",), ("api.example.com",)),
+            ({"networking": {"type": "limited", "allowed_hosts": None}}, ("six",), ()),
+            ({"networking": None}, ("six",), None),
+        ],
+    )
+    def test_omitted_null_and_value_inside_config(self, body: Any, pip: Any, hosts: Any) -> None:
+        before = self.update({"config": {"type": "cloud", "packages": {"pip": ["six"], "npm": ["x"]}}})
+        update = validate(EnvironmentUpdate, {"config": {"type": "cloud"} | body})
+        after = update.apply(before)
+        assert after.packages.pip == pip
+        assert after.packages.npm == (() if body.get("packages", 0) is None else ("x",))
+        assert (after.limited.allowed_hosts if after.limited else None) == hosts
+        assert update.to_wire() == {"config": {"type": "cloud"} | body}
 
     def test_another_kind_of_config_or_network_replaces(self) -> None:
         assert self.update({"config": {"type": "self_hosted"}}).config == SelfHostedConfig(type="self_hosted")
