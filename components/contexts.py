@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
@@ -20,7 +21,7 @@ def content_hash(image: str) -> str:
     root = IMAGES / image
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        executable = b"x" if path.stat().st_mode & 0o100 else b"-"
+        mode = f"{stat.S_IMODE(path.stat().st_mode):o}".encode()
         content = hashlib.sha256(path.read_bytes()).digest()
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + executable + content)
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + mode + b"\0" + content)
     return digest.hexdigest()

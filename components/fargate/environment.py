@@ -58,7 +58,8 @@ class FargateEnvironment:
             child,
         )
         self._log_name = self.scope.name("log-group", "environment", environment.name)
-        runtime.logs.group(f"{name}-logs", self._log_name, self.tags(Role.SHARED), parent)
+        logs = runtime.logs.group(f"{name}-logs", self._log_name, self.tags(Role.SHARED), parent)
+        self.before_tasks: list[pulumi.Resource] = [*self.fence.ready, logs]
         self.gateway = Gateway(f"{name}_gateway", self, base_image, self._log_name, child)
         self._execution_name = self.scope.name("iam-role", environment.name, "execution")
         self._execution = self._execution_role()
@@ -120,7 +121,7 @@ class FargateEnvironment:
             tags=self.tags(Role.SESSION),
             opts=pulumi.ResourceOptions(parent=self._parent),
         )
-        iam.RolePolicy(
+        policy = iam.RolePolicy(
             label,
             role=role.name,
             policy=self.scope.document(
@@ -128,6 +129,7 @@ class FargateEnvironment:
             ),
             opts=pulumi.ResourceOptions(parent=self._parent),
         )
+        self.before_tasks.append(policy)
         return role
 
     def _scheduler_role(self) -> iam.Role:

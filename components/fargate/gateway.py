@@ -51,6 +51,8 @@ class Gateway(pulumi.ComponentResource):
                 dns_records=[servicediscovery.ServiceDnsConfigDnsRecordArgs(type="A", ttl=10)],
                 routing_policy="MULTIVALUE",
             ),
+            # Tasks that just stopped may still be registered.
+            force_destroy=True,
             tags=self._tags,
             opts=self._child(),
         )
@@ -73,7 +75,7 @@ class Gateway(pulumi.ComponentResource):
             service_registries=ecs.ServiceServiceRegistriesArgs(registry_arn=discovery.arn),
             deployment_circuit_breaker=ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
             tags=self._tags,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=environment.fence.ready),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=environment.before_tasks),
         )
         self.register_outputs({})
 

@@ -23,7 +23,7 @@ class Logs(pulumi.ComponentResource):
             name,
             description=f"Logs of agent environments, stack {scope.stack}",
             enable_key_rotation=True,
-            policy=scope.document(lambda account: documents.key_policy(account, scope.name("log-group"))),
+            policy=scope.document(lambda account: documents.key_policy(account, f"/agentenv/{scope.stack}")),
             tags=scope.tags(Role.SHARED),
             opts=child,
         )

@@ -11,7 +11,7 @@ from components.fargate.scope import Scope
 from components.models.stack import Network as NetworkModel
 from components.models.tags import Role
 from components.plans import documents
-from components.plans.network import HTTPS, AclEntry, address_plan, unrestricted_acl, walled_garden
+from components.plans.network import HTTPS, ICMP, AclEntry, address_plan, unrestricted_acl, walled_garden
 
 CIDR_ANYWHERE = "0.0.0.0/0"
 INTERFACE_ENDPOINTS = {
@@ -62,6 +62,7 @@ class Network(pulumi.ComponentResource):
     ) -> None:
         super().__init__("agent-environments:fargate:Network", name, {}, opts)
         self._name, self._scope, self._ranges = name, scope, ranges
+        self._state_bucket = needs.state_bucket
         self._plan = address_plan(ranges)
         self._zones = get_availability_zones_output(
             state="available",
@@ -99,7 +100,9 @@ class Network(pulumi.ComponentResource):
         name, scope = self._name, self._scope
         allowed = route53.ResolverFirewallDomainList(
             f"{name}-dns-allowed",
-            domains=scope.account.apply(lambda account: list(walled_garden(account, namespace))),
+            domains=pulumi.Output.all(scope.account, self._state_bucket).apply(
+                lambda known: list(walled_garden(known[0], namespace, known[1]))
+            ),
             tags=scope.tags(Role.SHARED),
             opts=child,
         )
@@ -170,7 +173,8 @@ class Network(pulumi.ComponentResource):
                 availability_zone=self._zones[index],
                 map_public_ip_on_launch=False,
                 tags=self._scope.tags(role, networking, name=label),
-                opts=self._child(),
+                # A zone that is out of order for a day shifts the list of zones, and must not move a subnet.
+                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availability_zone"]),
             )
             ec2.RouteTableAssociation(label, subnet_id=subnet.id, route_table_id=routes.id, opts=self._child())
             ids.append(subnet.id)
@@ -342,11 +346,14 @@ class Network(pulumi.ComponentResource):
 
 
 def _acl(entry: AclEntry) -> dict[str, str | int]:
+    ports: dict[str, str | int] = {"from_port": entry.from_port, "to_port": entry.to_port}
+    # Left out, type and code would be 0: echo replies only, and path MTU discovery needs the rest.
+    kinds: dict[str, str | int] = {"icmp_type": -1, "icmp_code": -1} if entry.protocol == ICMP else {}
     return {
         "rule_no": entry.rule_no,
         "action": entry.action,
         "cidr_block": entry.cidr_block,
         "protocol": entry.protocol,
-        "from_port": entry.from_port,
-        "to_port": entry.to_port,
+        **ports,
+        **kinds,
     }

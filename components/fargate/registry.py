@@ -11,7 +11,6 @@ from components.fargate.scope import Scope
 from components.models.tags import Role
 from components.plans.image import ImagePlan
 
-KEEP_IMAGES = 500
 UNTAGGED_DAYS = 14
 
 
@@ -109,20 +108,12 @@ class Registry(pulumi.ComponentResource):
 
 
 def _lifecycle() -> dict[str, object]:
-    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days"}
-    every = {"tagStatus": "any", "countType": "imageCountMoreThan"}
-    return {
-        "rules": [
-            _expire(1, "Layers that no tag holds", untagged | {"countNumber": UNTAGGED_DAYS}),
-            _expire(2, "The oldest of very many", every | {"countNumber": KEEP_IMAGES}),
-        ]
+    # Only what no tag holds: a tagged image may be the one that a task definition names.
+    untagged = {
+        "tagStatus": "untagged",
+        "countType": "sinceImagePushed",
+        "countUnit": "days",
+        "countNumber": UNTAGGED_DAYS,
     }
-
-
-def _expire(priority: int, description: str, selection: dict[str, object]) -> dict[str, object]:
-    return {
-        "rulePriority": priority,
-        "description": description,
-        "selection": selection,
-        "action": {"type": "expire"},
-    }
+    rule = {"rulePriority": 1, "description": "Layers that no tag holds", "selection": untagged}
+    return {"rules": [rule | {"action": {"type": "expire"}}]}

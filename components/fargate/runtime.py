@@ -95,7 +95,9 @@ class Fargate(Runtime):
         self, parent: pulumi.Resource, name: str, environment: DeclaredEnvironment, sessions: Sequence[Session]
     ) -> FargateEnvironment:
         """Build the image, raise the fence, make the roles and definitions of `environment`."""
-        return FargateEnvironment(self, self._base_image, parent, name, environment, sessions)
+        # Services and policies are named after it by Pulumi, and AWS takes few characters there.
+        label = physical_name("cloud-map-service", name, suffix_room=0)
+        return FargateEnvironment(self, self._base_image, parent, label, environment, sessions)
 
     def _cluster(self, name: str) -> None:
         child = pulumi.ResourceOptions(parent=self)
@@ -112,25 +114,25 @@ class Fargate(Runtime):
         )
 
     def _namespace(self, name: str) -> None:
-        # Names are for sessions, so they are resolved where sessions are.
+        # At home in the VPC that every stack has: a VPC that still sees the old one lets no namespace move.
         network = self.network
         self.domain = f"{self.scope.stack}.agentenv.internal"
-        home = network.session_vpc or network.egress_vpc
         self.namespace = servicediscovery.PrivateDnsNamespace(
             name,
             name=self.domain,
-            vpc=home.id,
+            vpc=network.egress_vpc.id,
             description="Gateways and services of agent environments",
             tags=self.scope.tags(Role.SHARED),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        if network.session_vpc is not None and network.private_subnets:
-            route53.ZoneAssociation(
+        if network.session_vpc is not None:
+            seen_by_sessions = route53.ZoneAssociation(
                 name,
                 zone_id=self.namespace.hosted_zone,
-                vpc_id=network.egress_vpc.id,
+                vpc_id=network.session_vpc.id,
                 opts=pulumi.ResourceOptions(parent=self),
             )
+            network.ready.append(seen_by_sessions)
         network.wall_in_dns(self.domain)
 
 

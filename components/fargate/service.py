@@ -30,6 +30,8 @@ def place_service(
             dns_records=[servicediscovery.ServiceDnsConfigDnsRecordArgs(type="A", ttl=10)],
             routing_policy="MULTIVALUE",
         ),
+        # Tasks that just stopped may still be registered.
+        force_destroy=True,
         tags=tags,
         opts=pulumi.ResourceOptions(parent=parent),
     )
@@ -49,7 +51,7 @@ def place_service(
         deployment_circuit_breaker=ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
         tags=tags,
         # Not a second before its fence stands.
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*environment.fence.ready, runtime.capacity]),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*environment.before_tasks, runtime.capacity]),
     )
     return {"service": service.id, "host": f"{label}.{runtime.domain}", "ports": list(session.ports)}
 
@@ -93,6 +95,6 @@ def place_schedule(
                 maximum_retry_attempts=3, maximum_event_age_in_seconds=3600
             ),
         ),
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*environment.fence.ready, runtime.capacity]),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*environment.before_tasks, runtime.capacity]),
     )
     return {"schedule": schedule.arn, "expression": session.schedule.expression}

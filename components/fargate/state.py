@@ -15,7 +15,7 @@ OLD_VERSIONS_DAYS = 30
 class StateBucket(pulumi.ComponentResource):
     """A private, encrypted, versioned bucket; each session writes below a prefix of its own, by presigned URLs.
 
-    It is not emptied when the stack is destroyed: what a session saved is the team's to delete.
+    It outlives the stack; a stack that wants it back imports it.
 
     Attributes:
         bucket_name: Name, known at preview.
@@ -23,7 +23,9 @@ class StateBucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, scope: Scope, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("agent-environments:fargate:StateBucket", name, {}, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        # Kept, all of it together, when the last hybrid session or the stack goes: what was saved is the team's to
+        # delete, and until then it keeps its encryption, versions and policy.
+        child = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         # Bucket names are shared by all of AWS: the account id tells equal stack names apart.
         self.bucket_name = scope.account.apply(lambda account: scope.name("s3-bucket", "state", account.account_id))
         bucket = s3.Bucket(name, bucket=self.bucket_name, tags=scope.tags(Role.SHARED), opts=child)
@@ -71,7 +73,7 @@ class StateBucket(pulumi.ComponentResource):
                     ),
                 )
             ],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning], retain_on_delete=True),
         )
         s3.BucketPolicy(
             name,

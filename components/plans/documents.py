@@ -121,6 +121,7 @@ def flow_logs(account: Account, log_group: str) -> Document:
     group = account.arn("logs", f"log-group:{log_group}")
     return document(
         allow("Write", [*LOG_ACTIONS, "logs:DescribeLogStreams"], [f"{group}:log-stream:*", f"{group}:*"]),
+        allow("Find", ["logs:DescribeLogGroups"], [account.arn("logs", "log-group:*")]),
     )
 
 

@@ -9,6 +9,8 @@ from components.plans.account import Account
 GATEWAY_PORT = 3128
 """The one port on which a session reaches its environment's gateway."""
 HTTPS = 443
+ICMP = "1"
+"""IANA protocol number, as EC2 writes it."""
 
 SAFETY_BLOCKLIST: tuple[tuple[str, str], ...] = (
     ("0.0.0.0/8", "this network"),
@@ -51,25 +53,24 @@ def address_plan(network: Network) -> AddressPlan:
     )
 
 
-def walled_garden(account: Account, namespace: str) -> tuple[str, ...]:
+def walled_garden(account: Account, namespace: str, state_bucket: str | None = None) -> tuple[str, ...]:
     """Names that the session VPC's resolver answers; every other name is blocked.
 
     Only what starts a task (ECR, its layer bucket, logs) and the gateway's own name: a session resolves nothing else,
-    since the gateway resolves for it. Source for the endpoint names:
+    since the gateway resolves for it. With `state_bucket`, also the host of its presigned URLs. Source of the names:
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html
     """
     region, suffix = account.region, account.dns_suffix
-    return tuple(
-        sorted(
-            (
-                f"api.ecr.{region}.{suffix}",
-                f"*.dkr.ecr.{region}.{suffix}",
-                f"logs.{region}.{suffix}",
-                f"prod-{region}-starport-layer-bucket.s3.{region}.{suffix}",
-                f"*.{namespace}",
-            )
-        )
-    )
+    names = {
+        f"api.ecr.{region}.{suffix}",
+        f"*.dkr.ecr.{region}.{suffix}",
+        f"logs.{region}.{suffix}",
+        f"prod-{region}-starport-layer-bucket.s3.{region}.{suffix}",
+        f"*.{namespace}",
+    }
+    if state_bucket:
+        names.add(f"{state_bucket}.s3.{region}.{suffix}")
+    return tuple(sorted(names))
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def unrestricted_acl(plan: AddressPlan) -> tuple[tuple[AclEntry, ...], tuple[Acl
 
     A network ACL has no memory, so the way back is spelled out: ephemeral ports, and ICMP for path MTU discovery.
     """
-    tcp, udp, icmp = "6", "17", "1"
+    tcp, udp = "6", "17"
     ephemeral = (1024, 65535)
     egress = [
         AclEntry(100 + i, "allow", str(subnet), tcp, GATEWAY_PORT, GATEWAY_PORT) for i, subnet in enumerate(plan.public)
@@ -101,10 +102,10 @@ def unrestricted_acl(plan: AddressPlan) -> tuple[tuple[AclEntry, ...], tuple[Acl
     egress.append(AclEntry(1000, "allow", "0.0.0.0/0"))
     ingress.append(AclEntry(1000, "allow", "0.0.0.0/0", tcp, *ephemeral))
     ingress.append(AclEntry(1001, "allow", "0.0.0.0/0", udp, *ephemeral))
-    ingress.append(AclEntry(1002, "allow", "0.0.0.0/0", icmp))
+    ingress.append(AclEntry(1002, "allow", "0.0.0.0/0", ICMP))
     return tuple(egress), tuple(ingress)
 
 
 def _by_zone(network: IPv4Network, zones: int) -> tuple[IPv4Network, ...]:
-    bits = (zones - 1).bit_length()
-    return tuple(network.subnets(prefixlen_diff=bits))[:zones]
+    # Always room for four: a stack that gets another zone must not move the subnets it has.
+    return tuple(network.subnets(prefixlen_diff=2))[:zones]

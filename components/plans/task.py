@@ -211,7 +211,12 @@ def log_configuration(group: str, region: str, prefix: str) -> dict[str, Any]:
     """`awslogs` settings; blocking, so that no line is lost while the container waits."""
     return {
         "logDriver": "awslogs",
-        "options": {"awslogs-group": group, "awslogs-region": region, "awslogs-stream-prefix": prefix},
+        "options": {
+            "awslogs-group": group,
+            "awslogs-region": region,
+            "awslogs-stream-prefix": prefix,
+            "mode": "blocking",
+        },
     }
 
 

@@ -78,9 +78,9 @@ def declare(stack: Stack) -> None:
                 Session(session.name, {"environment": environment, "session": session})
 
 
-def run(recorder: Recorder, stack: Stack, *, preview: bool = False) -> Recorder:
+def run(recorder: Recorder, stack: Stack, *, preview: bool = False, name: str = "test") -> Recorder:
     """Register everything of `stack`; returns when all of it has been."""
-    pulumi.runtime.set_mocks(recorder, stack="test", project="p", preview=preview)
+    pulumi.runtime.set_mocks(recorder, stack=name, project="p", preview=preview)
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def program() -> None:

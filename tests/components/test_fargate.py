@@ -1,7 +1,9 @@
 """What a stack on Fargate registers."""
 
 import json
+import re
 import shlex
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -270,6 +272,17 @@ def declare_and_price(environments: list[dict[str, Any]]) -> dict[str, float]:
 def test_state_is_kept_only_for_hybrid_sessions(recorder: Recorder) -> None:
     assert not run(recorder, stack(SHUT)).of("s3/bucket:Bucket")
     assert len(run(Recorder(), FULL).of("s3/bucket:Bucket")) == 1
+
+
+def test_the_key_admits_the_log_groups_whatever_the_stack_is_called(recorder: Recorder) -> None:
+    seen = run(recorder, stack(SHUT | {"name": "Data Analysis: EU"}), name="Prod.eu")
+    (key,) = seen.of("kms/key:Key")
+    (statement,) = [s for s in json.loads(key.inputs["policy"])["Statement"] if "Condition" in s]
+    (pattern,) = statement["Condition"]["ArnLike"].values()
+    groups = [one.inputs["name"] for one in seen.of("cloudwatch/logGroup:LogGroup")]
+    assert len(groups) == 2
+    assert all(fnmatch(f"arn:aws:logs:eu-west-1:123456789012:log-group:{group}", pattern) for group in groups)
+    assert all(re.fullmatch(r"[\w+=,.@-]+", one.name) for one in seen.of("iam/rolePolicy:RolePolicy"))
 
 
 def test_archived_environments_stay_without_sessions(recorder: Recorder) -> None:

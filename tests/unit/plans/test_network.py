@@ -37,6 +37,17 @@ def test_the_resolver_knows_only_what_starts_a_task_and_the_gateway() -> None:
     )
 
 
+def test_a_zone_more_moves_no_subnet() -> None:
+    two, three = address_plan(Network(zones=2)), address_plan(Network(zones=3))
+    assert (two.sessions, two.private, two.public) == (three.sessions[:2], three.private[:2], three.public[:2])
+
+
+def test_saved_state_has_a_name_that_resolves() -> None:
+    with_state = walled_garden(Account("1", "eu-west-1"), "demo.agentenv.internal", "state-1")
+    assert "state-1.s3.eu-west-1.amazonaws.com" in with_state
+    assert "*" not in with_state
+
+
 def decide(entries: tuple[AclEntry, ...], address: str, protocol: str, port: int) -> str:
     """What EC2 does: the first entry, by number, that matches."""
     for entry in sorted(entries, key=lambda e: e.rule_no):
