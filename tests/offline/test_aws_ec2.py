@@ -355,6 +355,14 @@ def test_network_acl(driver: Driver, ec2: Any, vpc: Deployed, subnet: Deployed) 
     assert [holder["NetworkAclId"] for holder in holders] == [vpc.state["defaultNetworkAclId"]]
 
 
+def test_an_icmp_entry_shows_no_drift(driver: Driver, vpc: Deployed) -> None:
+    ping = {**ALLOW, "protocol": "1", "icmpType": -1, "icmpCode": -1}
+    inputs = {"vpcId": vpc.id, "ingress": [ping], "egress": [ALLOW]}
+    acl = driver.create("aws:ec2/networkAcl:NetworkAcl", "ping", inputs)
+    assert driver.drift(acl) == []
+    driver.assert_deletes(acl)
+
+
 def test_the_default_network_acl_is_adopted(driver: Driver, ec2: Any, vpc: Deployed) -> None:
     acl_id = vpc.state["defaultNetworkAclId"]
     inputs = {"defaultNetworkAclId": acl_id, "ingress": [ALLOW]}

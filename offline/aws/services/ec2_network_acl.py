@@ -92,8 +92,9 @@ def _read(aws: Aws, acl_id: str, state: Props) -> Props:
     acl = _describe(aws, acl_id)
     rules = {}
     for direction in _DIRECTIONS:
-        actual = [_entry(rule) for rule in _rules(acl, direction)]
         known = state.get(direction)
+        noted = {int(rule["ruleNo"]): rule for rule in known or ()}
+        actual = [_entry(rule, noted.get(rule["RuleNumber"], {})) for rule in _rules(acl, direction)]
         # The program's own spelling ("tcp" for 6, no icmpType for 0) where it means the same.
         same = known is not None and _keyed(known) == _keyed(actual)
         rules[direction] = known if same else actual
@@ -160,8 +161,11 @@ def _rules(acl: Props, direction: str) -> list[Props]:
     ]
 
 
-def _entry(rule: Props) -> Props:
-    ports, icmp = rule.get("PortRange") or {}, rule.get("IcmpTypeCode") or {}
+def _entry(rule: Props, noted: Props | None = None) -> Props:
+    ports, icmp = rule.get("PortRange") or {}, rule.get("IcmpTypeCode")
+    if icmp is None:
+        # The emulator keeps no ICMP type and code: they are as they were last written.
+        icmp = {"Code": (noted or {}).get("icmpCode", 0), "Type": (noted or {}).get("icmpType", 0)}
     entry = {
         "action": rule["RuleAction"],
         "cidrBlock": rule.get("CidrBlock"),
