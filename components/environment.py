@@ -47,13 +47,13 @@ class Environment(pulumi.ComponentResource):
             problems = [problem for session in sessions for problem in misfits(session, environment)]
             if problems:
                 raise InvalidInput(problems)
-            runtime.check(sessions)
+            runtime.check(environment, sessions)
         # The policy pack judges sessions by these properties: whole, as declared, and known at preview.
         declared = {
             "runtime": runtime.kind,
             "environment": environment.to_wire(),
             "sessions": [session.to_wire() for session in sessions],
-            "egressPolicy": egress_policy(environment, sessions).to_json(),
+            "egressPolicy": egress_policy(environment, sessions, runtime.private_hosts).to_json(),
         }
         super().__init__("agent-environments:index:Environment", name, declared, opts)
         self.placed = runtime.place_environment(self, name, environment, sessions)

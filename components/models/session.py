@@ -102,18 +102,23 @@ _SECRET_ARN = re.compile(
 )
 
 
+_SECRET_FILE = re.compile(r"file:(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.@+-]{1,255}){1,32}")
+
+
 def _secret_reference(value: str) -> str:
-    if not _SECRET_ARN.fullmatch(value):
+    if not _SECRET_ARN.fullmatch(value) and not _SECRET_FILE.fullmatch(value):
         raise ValueError(
             "must be a reference to a secret, never a secret's value: nothing secret belongs in a stack file, state or "
             "image. Fix: store the value in Secrets Manager and write its ARN "
-            "(arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)"
+            "(arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME), or in a file on the Docker host and write "
+            "file:/etc/agentenv/NAME"
         )
     return value
 
 
 SecretReference = Annotated[str, AfterValidator(_secret_reference)]
-"""ARN of a Secrets Manager secret, with `:KEY::` behind it for one key of a JSON secret."""
+"""ARN of a Secrets Manager secret, with `:KEY::` behind it for one key of a JSON secret; or `file:` and the absolute
+path of a file on the Docker host, whose content without its last line break is the secret."""
 
 _DURATION = re.compile(r"(\d{1,7})([smh])")
 

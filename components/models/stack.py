@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from components.models.environment import DeclaredEnvironment, LimitedNetwork, SelfHostedConfig
 from components.models.errors import InvalidInput, Model, Problem, show, validate
-from components.models.hosts import matches, url_host
+from components.models.hosts import HostPattern, matches, url_host
 from components.models.session import Session, Slug
 
 PRIVATE_RANGES = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
 HTTPS = 443
 WIDEST_PREFIX, NARROWEST_PREFIX = 16, 24
+NARROWEST_DOCKER_PREFIX = 24
 
 
 def _vpc_range(value: IPv4Network) -> IPv4Network:
@@ -29,6 +32,58 @@ def _vpc_range(value: IPv4Network) -> IPv4Network:
 
 
 VpcRange = Annotated[IPv4Network, AfterValidator(_vpc_range)]
+
+
+def _docker_range(value: IPv4Network) -> IPv4Network:
+    if not 8 <= value.prefixlen <= NARROWEST_DOCKER_PREFIX:
+        raise ValueError(
+            f"must be between /8 and /{NARROWEST_DOCKER_PREFIX}: each session on a Docker host has a /29 of its own in "
+            "it. Fix: use a range like 10.200.0.0/13, which holds 65,536 sessions"
+        )
+    if not any(value.subnet_of(private) for private in PRIVATE_RANGES):
+        raise ValueError("must lie in a private range. Fix: use a range inside 10.0.0.0/8")
+    return value
+
+
+DockerRange = Annotated[IPv4Network, AfterValidator(_docker_range)]
+
+
+class Isolation(StrEnum):
+    """The OCI runtime that session containers run under."""
+
+    RUNC = "runc"
+    """Namespaces, cgroups and seccomp of the host's kernel."""
+    RUNSC = "runsc"
+    """gVisor: a kernel of its own in user space. The engine must have it registered under this name."""
+
+
+class DockerHost(Model):
+    """What a stack with `runtime: docker` may say of its Docker host."""
+
+    range: DockerRange = IPv4Network("10.200.0.0/13")
+    """Where the sessions' networks, a /29 each, are taken from; must not be in use on the host."""
+    runtime: Isolation = Isolation.RUNC
+    resolvers: Annotated[tuple[IPv4Address, ...], Field(max_length=3)] = ()
+    """DNS servers of gateways and unrestricted sessions. None given: those that the host itself uses."""
+    host_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Public addresses of the host, which unrestricted sessions must not reach. Private ones are blocked already."""
+
+
+def _private_range(value: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    within = (
+        value.subnet_of(UNIQUE_LOCAL)
+        if isinstance(value, IPv6Network)
+        else any(value.subnet_of(private) for private in PRIVATE_RANGES)
+    )
+    if not within:
+        raise ValueError(
+            "must lie in a private range: what is globally reachable needs no entry, and link-local addresses, where "
+            "metadata services are, are never opened. Fix: write the range of the host's addresses, like 10.20.0.0/16"
+        )
+    return value
+
+
+PrivateRange = Annotated[IPv4Network | IPv6Network, AfterValidator(_private_range)]
 
 
 class Network(Model):
@@ -67,10 +122,14 @@ class Stack(Model):
     """What stands under `agent-environments:stack` in `Pulumi.<stack>.yaml`."""
 
     team: Slug
-    runtime: Literal["fargate"]
+    runtime: Literal["docker", "fargate"] = "docker"
     environments: tuple[DeclaredEnvironment, ...]
     sessions: tuple[Session, ...] = ()
     network: Network = Network()
+    docker: DockerHost = DockerHost()
+    private_hosts: dict[HostPattern, PrivateRange] = Field(default_factory=dict)
+    """Allowed hosts that lie in a private range, such as an MCP server inside the VPC: host -> that range. Gateways
+    connect to globally reachable addresses alone; for such a host, to addresses of its range alone."""
     base_image: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?$")] = (
         "debian:trixie-slim"
     )
@@ -102,7 +161,7 @@ class Stack(Model):
     def _parts_fit(self) -> "Stack":
         if not self.environments:
             raise InvalidInput.of("environments", [], "a stack declares at least one environment", "add one")
-        problems = [*self._names(), *self._references(), *self._routes()]
+        problems = [*self._names(), *self._references(), *self._routes(), *self._unused()]
         if problems:
             raise InvalidInput(problems)
         return self
@@ -141,6 +200,23 @@ class Stack(Model):
             for problem in misfits(session, environment):
                 yield replace(problem, path=f"{at}.{problem.path}")
 
+    def _unused(self) -> Iterator[Problem]:
+        # A range opened for a host that nothing allows is a typing error, and one that would stay unseen.
+        allowed = [host for e in self.environments if e.limited for host in e.limited.allowed_hosts]
+        used = [url_host(s.inject.origin)[0] for session in self.sessions for s in session.secrets if s.inject]
+        used += [
+            url_host(server.url)[0] for s in self.sessions for agent in s.all_agents for server in agent.mcp_servers
+        ]
+        for host in self.private_hosts:
+            wanted = any(matches(host, name) for name in (*used, *allowed))
+            if host not in allowed and not wanted and not any(matches(pattern, host) for pattern in allowed):
+                yield Problem(
+                    f"private_hosts.{host}",
+                    show(str(self.private_hosts[host])),
+                    "no environment or session of this stack uses this host",
+                    "add it to an environment's allowed_hosts, or remove it here",
+                )
+
     def _routes(self) -> Iterator[Problem]:
         taken: dict[tuple[str, str], tuple[object, str]] = {}
         for index, session in enumerate(self.sessions):
@@ -178,7 +254,6 @@ def misfits(session: Session, environment: DeclaredEnvironment) -> Iterator[Prob
     limited = environment.limited
     if limited is not None:
         yield from _unreachable_mcp_servers(session, environment.name, limited)
-        yield from _unreadable_secrets(session)
 
 
 def _unreachable_mcp_servers(session: Session, environment: str, limited: LimitedNetwork) -> Iterator[Problem]:
@@ -195,16 +270,3 @@ def _unreachable_mcp_servers(session: Session, environment: str, limited: Limite
                     f"cannot be reached from environment {environment!r}, whose networking is limited",
                     f"set allow_mcp_servers: true there, or add {host} to its allowed_hosts",
                 )
-
-
-def _unreadable_secrets(session: Session) -> Iterator[Problem]:
-    # Fargate reads a task's secrets through the task's own interface. In the session VPC that would take a Secrets
-    # Manager endpoint which every agent could then talk to, so limited sessions get theirs at the gateway.
-    for index, secret in enumerate(session.secrets):
-        if secret.inject is None:
-            yield Problem(
-                f"secrets[{index}].inject",
-                "",
-                "a limited session on Fargate holds no secret: it has no way to Secrets Manager",
-                "add inject: {origin: https://..., header: ...} and the gateway adds the secret on the way out",
-            )

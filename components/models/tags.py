@@ -26,6 +26,15 @@ class Tag(StrEnum):
     """`limited` or `unrestricted`. What carries no such tag is judged as limited."""
 
 
+RUN = "agentenv.run"
+"""Label of a run on a Docker host: what a start made, and what is removed with it."""
+
+
+def label(tag: Tag) -> str:
+    """`tag` as a Docker label key: the engine asks for dots where AWS has a colon."""
+    return tag.replace(":", ".")
+
+
 REQUIRED_TAGS: tuple[Tag, ...] = (Tag.STACK, Tag.TEAM, Tag.COST_CENTRE)
 """Tags without which nothing taggable may exist."""
 
@@ -37,6 +46,8 @@ class Role(StrEnum):
     """Runs the agent: trusted with nothing."""
     GATEWAY = "gateway"
     """The egress gateway: the one way out of a limited environment."""
+    FENCE = "fence"
+    """Owns a network namespace on a Docker host and sets its rules, before anything joins it."""
     ENDPOINT = "endpoint"
     """Interface endpoints of the session VPC (image pull, logs)."""
     SHARED = "shared"

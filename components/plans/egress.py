@@ -1,12 +1,15 @@
 """The egress policy of an environment: which hosts, why, and which secrets the gateway adds on the way out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from components.models.environment import Environment
-from components.models.hosts import url_host
+from components.models.hosts import matches, url_host
 from components.models.session import Session
+from components.models.stack import PrivateRange
 
 MODEL_API_HOST = "api.anthropic.com"
 """The agent's model is reached through the gateway in every environment; without it no agent runs."""
@@ -23,12 +26,23 @@ class AllowedHost:
         port: TCP port.
         field: Field of the stack file that allows it.
         sessions: The sessions that may use it; empty for all of the environment.
+        private_range: Where its addresses lie, for a host that is not globally reachable.
     """
 
     host: str
     port: int
     field: str
     sessions: tuple[str, ...] = ()
+    private_range: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry in the policy document."""
+        entry: dict[str, Any] = {"host": self.host, "port": self.port, "field": self.field}
+        if self.sessions:
+            entry["sessions"] = list(self.sessions)
+        if self.private_range:
+            entry["private_range"] = self.private_range
+        return entry
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Route:
         header: Request header that carries the secret.
         secret: Reference of the secret.
         sessions: Sessions that may use the route.
+        private_range: Where the origin's addresses lie, if it is not globally reachable.
     """
 
     name: str
@@ -48,6 +63,48 @@ class Route:
     header: str
     secret: str
     sessions: tuple[str, ...]
+    private_range: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry in the policy document."""
+        entry: dict[str, Any] = {
+            "name": self.name,
+            "origin": self.origin,
+            "header": self.header,
+            "secret": self.secret,
+            "sessions": list(self.sessions),
+        }
+        if self.private_range:
+            entry["private_range"] = self.private_range
+        return entry
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom the gateway takes a source address for.
+
+    Attributes:
+        session: Name of the session.
+        sources: Networks (CIDR) that it speaks from, and nobody else.
+    """
+
+    session: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client can take of a gateway: counts, bytes, seconds."""
+
+    tunnels_per_session: int = 256
+    tunnels: int = 8192
+    head_bytes: int = 16 * 1024
+    head_seconds: int = 5
+    hello_bytes: int = 16 * 1024
+    hello_seconds: int = 5
+    connect_seconds: int = 10
+    idle_seconds: int = 15 * 60
+    total_seconds: int = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -59,6 +116,7 @@ class EgressPolicy:
     hosts: tuple[AllowedHost, ...]
     package_managers: bool
     routes: tuple[Route, ...]
+    limits: Limits = Limits()
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -66,33 +124,47 @@ class EgressPolicy:
         routed = {url_host(route.origin)[1] for route in self.routes}
         return tuple(sorted({entry.port for entry in self.hosts} | routed | {443}))
 
-    def to_json(self) -> dict[str, Any]:
-        """The policy document as the gateway reads it and as the stack outputs it."""
-        return {
+    def to_json(self, identities: Sequence[Identity] = ()) -> dict[str, Any]:
+        """The policy document as the gateway reads it.
+
+        Args:
+            identities: Known by address beforehand; a runtime that learns addresses as sessions start gives none.
+        """
+        document = {
             "version": POLICY_VERSION,
             "environment": self.environment,
             "networking": self.networking,
-            "hosts": [
-                {"host": entry.host, "port": entry.port, "field": entry.field}
-                | ({"sessions": list(entry.sessions)} if entry.sessions else {})
-                for entry in self.hosts
-            ],
+            "hosts": [entry.to_json() for entry in self.hosts],
             "package_managers": self.package_managers,
-            "routes": [
-                {
-                    "name": route.name,
-                    "origin": route.origin,
-                    "header": route.header,
-                    "secret": route.secret,
-                    "sessions": list(route.sessions),
-                }
-                for route in self.routes
-            ],
+            "routes": [route.to_json() for route in self.routes],
+            "limits": asdict(self.limits),
         }
+        if identities:
+            document["identities"] = [
+                {"session": known.session, "sources": list(known.sources)} for known in identities
+            ]
+        return document
 
 
-def egress_policy(environment: Environment, sessions: Sequence[Session]) -> EgressPolicy:
+def canonical(document: Mapping[str, Any]) -> str:
+    """`document` as one line of JSON, the same for equal documents."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def policy_hash(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a policy document, in hexadecimal: what runs and evidence name a policy by."""
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def egress_policy(
+    environment: Environment, sessions: Sequence[Session], private_hosts: Mapping[str, PrivateRange] | None = None
+) -> EgressPolicy:
     """The effective policy of `environment` with these sessions in it.
+
+    Args:
+        environment: Its networking decides.
+        sessions: For their MCP servers and injected secrets.
+        private_hosts: Allowed hosts that lie in a private range, see `Stack.private_hosts`.
 
     Under `unrestricted` the host list holds only the model API: sessions reach everything else without the gateway.
     """
@@ -105,12 +177,13 @@ def egress_policy(environment: Environment, sessions: Sequence[Session]) -> Egre
         ]
         if limited.allow_mcp_servers:
             hosts += _mcp_hosts(sessions)
+    ranges = private_hosts or {}
     return EgressPolicy(
         environment=environment.name,
         networking="limited" if limited is not None else "unrestricted",
-        hosts=tuple(hosts),
+        hosts=_with_ranges(hosts, ranges),
         package_managers=limited is not None and limited.allow_package_managers,
-        routes=_routes(sessions),
+        routes=_routes(sessions, ranges),
     )
 
 
@@ -128,11 +201,36 @@ def _mcp_hosts(sessions: Sequence[Session]) -> list[AllowedHost]:
     return [AllowedHost(*place, fields[place], tuple(dict.fromkeys(users[place]))) for place in fields]
 
 
-def _routes(sessions: Sequence[Session]) -> tuple[Route, ...]:
+def _with_ranges(hosts: Sequence[AllowedHost], ranges: Mapping[str, PrivateRange]) -> tuple[AllowedHost, ...]:
+    # A private host below an allowed wildcard gets an entry of its own, which stands before the wildcard's: the rest
+    # of what the wildcard allows stays bound to globally reachable addresses.
+    named = {entry.host for entry in hosts}
+    single = [
+        replace(entry, host=host, private_range=str(ranges[host]))
+        for entry in hosts
+        for host in ranges
+        if host not in named and matches(entry.host, host)
+    ]
+    return (*single, *(replace(entry, private_range=_range_of(entry.host, ranges)) for entry in hosts))
+
+
+def _range_of(host: str, ranges: Mapping[str, PrivateRange]) -> str | None:
+    """The private range of a policy's host: its own entry before that of a wildcard above it."""
+    if host in ranges:
+        return str(ranges[host])
+    return next(
+        (str(ranges[pattern]) for pattern in sorted(ranges, key=len, reverse=True) if matches(pattern, host)), None
+    )
+
+
+def _routes(sessions: Sequence[Session], ranges: Mapping[str, PrivateRange]) -> tuple[Route, ...]:
     users: dict[tuple[str, str, str, str], list[str]] = {}
     for session in sessions:
         for secret in session.secrets:
             if secret.inject:
                 key = (secret.name, secret.inject.origin, secret.inject.header, secret.source)
                 users.setdefault(key, []).append(session.name)
-    return tuple(Route(*key, sessions=tuple(names)) for key, names in sorted(users.items()))
+    return tuple(
+        Route(*key, sessions=tuple(names), private_range=_range_of(url_host(key[1])[0], ranges))
+        for key, names in sorted(users.items())
+    )

@@ -103,13 +103,6 @@ BAD: list[tuple[str, Any, str, str, str]] = [
     ),
     (
         "sessions.1",
-        session(environment="shut", secrets=[{"name": "CRM", "source": ARN}]),
-        "sessions[1].secrets[0].inject",
-        "holds no secret",
-        "inject",
-    ),
-    (
-        "sessions.1",
         session(pattern="single_container", agents=[{"model": "m"}, {"model": "m"}], agent=None),
         "sessions[1].agents[1].name",
         "work folder",
@@ -119,6 +112,14 @@ BAD: list[tuple[str, Any, str, str, str]] = [
     ("network", {"session_range": "10.0.0.0/26"}, "network.session_range", "/24", "10.64.0.0/20"),
     ("network", {"egress_range": "10.64.8.0/21"}, "network.egress_range", "overlaps", "starts where the other ends"),
     ("network", {"egress_range": "8.8.0.0/20"}, "network.egress_range", "private range", "10.0.0.0/8"),
+    ("docker", {"range": "10.0.0.0/25"}, "docker.range", "/29", "10.200.0.0/13"),
+    ("docker", {"range": "8.0.0.0/13"}, "docker.range", "private range", "10.0.0.0/8"),
+    ("docker", {"runtime": "kata"}, "docker.runtime", "", "'runsc'"),
+    ("docker", {"resolvers": ["dns.example.com"]}, "docker.resolvers[0]", "", ""),
+    ("private_hosts", {"a.example.com": "0.0.0.0/0"}, "private_hosts", "private range", "10.20.0.0/16"),
+    ("private_hosts", {"a.example.com": "169.254.0.0/16"}, "private_hosts", "never opened", "10.20.0.0/16"),
+    ("private_hosts", {"a.example.com": "::/0"}, "private_hosts", "private range", "10.20.0.0/16"),
+    ("private_hosts", {"z.example.com": "10.1.0.0/16"}, "private_hosts.z.example.com", "uses this host", "remove it"),
     ("tags", {"agentenv:team": "x"}, "tags", "reserved", "agentenv:"),
     ("log_retention_days", 2, "log_retention_days", "", "one of"),
 ]
