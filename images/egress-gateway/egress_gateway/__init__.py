@@ -1,0 +1,1 @@
+"""The egress gateway of one environment: tunnels to allowed hosts, credentials added on the way, and nothing else."""

@@ -1,0 +1,111 @@
+"""The control socket: what whoever runs the gateway asks of the running process, one line of JSON each way."""
+
+import asyncio
+import ipaddress
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from egress_gateway.identity import Identities, NotAdmitted
+
+_SECONDS = 5.0
+_OWNER_ONLY = 0o600
+Answer = dict[str, Any]
+
+
+class ControlError(Exception):
+    """The running gateway did not do what was asked, or there is none; the message is one line with the reason."""
+
+
+class Control:
+    """Serves the socket.
+
+    Args:
+        identities: Where sessions are admitted and dismissed.
+        policy: Gives the policy in force for people to read, or the rule that stands in its place.
+        dismissed: Called when a session may no longer speak from somewhere.
+    """
+
+    def __init__(self, identities: Identities, policy: Callable[[], Answer], dismissed: Callable[[], None]) -> None:
+        self._identities, self._policy, self._dismissed = identities, policy, dismissed
+        self._server: asyncio.Server | None = None
+        self._path = Path()
+
+    async def start(self, path: Path) -> None:
+        """Listen at `path`, where a process that was killed may have left a socket."""
+        listening = _listen(path)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening)
+        self._path = path
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                asked = json.loads(await reader.readline())
+                writer.write(json.dumps(self._answer(asked)).encode() + b"\n")
+                await writer.drain()
+        except (OSError, TimeoutError, ValueError):
+            pass  # Whoever asked has gone or talks nonsense, and gets no answer.
+        finally:
+            writer.close()
+
+    def _answer(self, asked: Mapping[str, Any]) -> Answer:
+        try:
+            match asked.get("command"):
+                case "policy":
+                    return self._policy()
+                case "admit":
+                    source = ipaddress.ip_network(asked["source"])
+                    self._identities.admit(asked["session"], source)
+                    return {"session": asked["session"], "source": str(source)}
+                case "dismiss":
+                    source = ipaddress.ip_network(asked["source"])
+                    found = self._identities.dismiss(source)
+                    self._dismissed()
+                    return {"source": str(source), "found": found}
+                case _:
+                    return {"error": "no such command"}
+        except (NotAdmitted, KeyError, ValueError, OSError) as error:
+            return {"error": str(error)}
+
+
+def _listen(path: Path) -> socket.socket:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(os.fspath(path))
+    # Before it listens: nobody else gets in, not even for a moment.
+    path.chmod(_OWNER_ONLY)
+    return listening
+
+
+def ask(path: Path, asked: Mapping[str, Any]) -> Answer:
+    """Ask the running gateway.
+
+    Args:
+        path: Of the control socket.
+        asked: Has `command`: `policy`, `admit` (with `session` and `source`) or `dismiss` (with `source`).
+
+    Raises:
+        ControlError: nobody answers there, or the answer is an error.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(os.fspath(path))
+            connection.sendall(json.dumps(asked).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                answer: Answer = json.loads(stream.readline())
+    except (OSError, ValueError) as error:
+        raise ControlError(f"no gateway answers at {path} ({error})") from None
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    return answer

@@ -1,0 +1,197 @@
+"""A policy in force: what a session may reach, looked up in the time that it takes to read a name."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from egress_gateway.addresses import Network, overlap, span
+from egress_gateway.denial import ALLOWED_HOSTS, Denied
+from egress_gateway.document import (
+    HTTPS_PORT,
+    BrokenPolicy,
+    Document,
+    HostEntry,
+    Registry,
+    parse_document,
+    parse_registries,
+)
+
+PACKAGE_MANAGERS = "config.networking.allow_package_managers"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A credential route.
+
+    Attributes:
+        name: First segment of the path.
+        host: Host of the origin.
+        port: Port of the origin.
+        header: Header that carries the secret, in lower case.
+        secret: Reference of the secret.
+        private_range: Where the host lies, if not on the Internet.
+        field: Field of the stack file that it comes from.
+    """
+
+    name: str
+    host: str
+    port: int
+    header: str
+    secret: str
+    private_range: Network | None
+    field: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A session, told by the network it speaks from and, where a network is shared, by a token."""
+
+    session: str
+    source: Network
+    token_sha256: str | None = None
+
+    def takes(self, token: str) -> bool:
+        """Whether the token is this identity's."""
+        offered = hashlib.sha256(token.encode()).hexdigest()
+        return self.token_sha256 is not None and hmac.compare_digest(offered, self.token_sha256)
+
+
+class Policy:
+    """What one environment's gateway enforces.
+
+    Args:
+        document: The document as parsed.
+        digest: SHA-256 of the document's canonical JSON, in hexadecimal.
+        registries: Hosts of the image's package managers; in force where the document says so.
+    """
+
+    def __init__(self, document: Document, digest: str, registries: Sequence[Registry] = ()) -> None:
+        self.document, self.digest, self.limits = document, digest, document.limits
+        self.environment = document.environment
+        self._registry_hosts = {registry.host for registry in registries}
+        self.hosts = [*document.hosts]
+        if document.package_managers:
+            self.hosts += [HostEntry(host=one.host, port=one.port, field=PACKAGE_MANAGERS) for one in registries]
+        self._by_name: dict[str, list[HostEntry]] = {}
+        for entry in self.hosts:
+            self._by_name.setdefault(entry.host, []).append(entry)
+        self._routes = _routes(document)
+        self.identities = [
+            Identity(entry.session, source, entry.token_sha256)
+            for entry in document.identities
+            for source in entry.sources
+        ]
+        _check_sources(self.identities)
+
+    @property
+    def all_routes(self) -> list[Route]:
+        """Every credential route of every session."""
+        return [route for taken in self._routes.values() for route in taken.values()]
+
+    def allow_at_most(self, tunnels: int) -> None:
+        """Lower the limit on tunnels to what the machine can hold open."""
+        self.limits = self.limits.model_copy(update={"tunnels": max(1, min(tunnels, self.limits.tunnels))})
+
+    def host(self, session: str, host: str, port: int) -> HostEntry:
+        """The entry that lets `session` connect to a host: the most specific name that the session has.
+
+        Args:
+            session: Name of the session.
+            host: A lower-case A-label without trailing dot.
+            port: TCP port.
+
+        Raises:
+            Denied: `host-not-allowed` or `port-not-allowed`.
+        """
+        other: HostEntry | None = None
+        for name in _names_for(host):
+            for entry in self._by_name.get(name, ()):
+                if entry.sessions is not None and session not in entry.sessions:
+                    continue
+                if entry.port == port:
+                    return entry
+                other = other or entry
+        if other is not None:
+            raise Denied("port-not-allowed", other.field)
+        if host in self._registry_hosts:
+            raise Denied("host-not-allowed", PACKAGE_MANAGERS)
+        raise Denied("host-not-allowed", ALLOWED_HOSTS)
+
+    def route(self, session: str, name: str) -> Route:
+        """The credential route of that name which `session` may use.
+
+        Raises:
+            Denied: `unknown-route` or `route-not-allowed`.
+        """
+        known = self._routes.get(name)
+        if known is None:
+            raise Denied("unknown-route")
+        route = known.get(session) or known.get(None)
+        if route is None:
+            raise Denied("route-not-allowed")
+        return route
+
+
+def load_policy(text: bytes, registries: bytes | None = None) -> Policy:
+    """The policy in a document's text.
+
+    Args:
+        text: The document.
+        registries: Text of the image's list of package registries; None if it has none.
+
+    Raises:
+        BrokenPolicy: the document or the list is broken.
+    """
+    document = parse_document(text)
+    canonical = json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return Policy(document, digest, parse_registries(registries) if registries is not None else ())
+
+
+def _names_for(host: str) -> list[str]:
+    """The names in a policy that `host` may stand under, the most specific first."""
+    labels = host.split(".")
+    return [host, *("*." + ".".join(labels[start:]) for start in range(1, len(labels)))]
+
+
+def _routes(document: Document) -> dict[str, dict[str | None, Route]]:
+    routes: dict[str, dict[str | None, Route]] = {}
+    for index, entry in enumerate(document.routes):
+        parts = urlsplit(entry.origin)
+        route = Route(
+            name=entry.name,
+            host=parts.hostname or "",
+            port=parts.port or HTTPS_PORT,
+            header=entry.header.lower(),
+            secret=entry.secret,
+            private_range=entry.private_range,
+            field=f"secrets[{entry.name}].inject",
+        )
+        taken = routes.setdefault(entry.name, {})
+        for session in entry.sessions or (None,):
+            if session in taken:
+                raise BrokenPolicy(
+                    f"routes[{index}]: {entry.name} has a route for {session or 'every session'} already"
+                )
+            taken[session] = route
+    return routes
+
+
+def _check_sources(identities: Sequence[Identity]) -> None:
+    """Two sessions on one network would be taken for each other, unless each has a token.
+
+    Raises:
+        BrokenPolicy: such two.
+    """
+    # Networks either nest or lie apart, so in this order each is compared with the widest one around it.
+    widest: Identity | None = None
+    for one in sorted(identities, key=lambda one: (one.source.version, *span(one.source))):
+        if widest is None or not overlap(widest.source, one.source):
+            widest = one
+        elif widest.session != one.session and None in (widest.token_sha256, one.token_sha256):
+            raise BrokenPolicy(
+                f"identities: {widest.session} and {one.session} share {one.source}, and not both have a token"
+            )
