@@ -17,10 +17,22 @@ BUILDER = 1
 """Part of every tag: raised when the meaning of a Dockerfile changes without its text changing."""
 AGENT_UID, GATEWAY_UID = 10001, 10002
 """User and group of the programs in the two kinds of image."""
+SERVICE_UIDS = range(10100, 10356)
+"""Users of services on a Docker host, one each: Linux counts the processes that `ulimit nproc` limits by user."""
 LABEL = "agent-environments"
 LIBRARY = "/usr/local/lib/agentenv"
 INSTALL = ("python3", f"{LIBRARY}/install_packages.py")
+FIND_REGISTRIES = ("python3", f"{LIBRARY}/find_registries.py")
+SESSION_COMMAND = ("/usr/bin/python3", f"{LIBRARY}/session.py")
+"""What a session runs that names no command of its own."""
+BEHIND_FENCE = ("/usr/bin/python3", "-I", f"{LIBRARY}/behind_fence.py")
+"""Put before a session's command on a Docker host: waits for the fence, then becomes the command."""
+FENCE_PROGRAM = ("/usr/bin/python3", "-I", "/usr/local/lib/agentenv-fence/fence.py")
 GATEWAY_LIBRARY = "/usr/local/lib/egress-gateway"
+GATEWAY_POLICY, GATEWAY_STATE = "/policy", "/state"
+"""Folders that the gateway's user owns: where a policy file is put, and what outlives a restart of the gateway."""
+REGISTRIES = "/usr/local/share/egress-gateway/registries.json"
+GATEWAY_PACKAGES = ("ca-certificates", "python3")
 BASE_PACKAGES = ("bash", "ca-certificates", "curl", "git", "python3", "python3-venv")
 VOLUMES = ("/tmp", "/workspace", "/home/agent")  # noqa: S108 - paths in the container
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,7 +47,7 @@ class ImagePlan:
     """An image to build.
 
     Attributes:
-        context: Folder under `images/`.
+        context: Folder under `images/`; `.` for all of them, less what `images/.dockerignore` names.
         dockerfile: Its text.
         tag: Hash of everything that decides the content: equal plans share one build.
         labels: OCI labels.
@@ -60,60 +72,123 @@ def session_image(packages: Packages, *, base: str, platform: str, context_hash:
         ValueError: the base is not pinned; with rule and fix.
     """
     wanted = _wanted(packages)
-    lines = [
-        f"FROM {base}",
-        _debian(
-            BASE_PACKAGES,
-            f"groupadd --gid {AGENT_UID} agent",
-            f"useradd --uid {AGENT_UID} --gid {AGENT_UID} --create-home --shell /bin/bash agent",
-            f"install -d -o {AGENT_UID} -g {AGENT_UID} /workspace",
-        ),
-        f"COPY --chmod=0644 install_packages.py {LIBRARY}/",
-    ]
+    lines = [f"FROM {base}", *_base()]
     for manager, names in wanted.items():
         lines += [*_runtime(manager), _run(*INSTALL, manager, "--", *names)]
     lines += [
-        f"COPY --chmod=0644 session.py {LIBRARY}/",
+        f"COPY --chmod=0644 session.py behind_fence.py verify_fence.py {LIBRARY}/",
         _run(*_STRIP),
         _environment({"LANG": "C.UTF-8", "PATH": f"/opt/venv/bin:{SYSTEM_PATH}" if "pip" in wanted else SYSTEM_PATH}),
         f"USER {AGENT_UID}:{AGENT_UID}",
         "WORKDIR /workspace",
         # Fargate gives a task volume the owner of the image's folder only where the image declares a volume.
         f"VOLUME {json.dumps(VOLUMES)}",
-        f"CMD {json.dumps(['/usr/bin/python3', f'{LIBRARY}/session.py'])}",
+        f"CMD {json.dumps(SESSION_COMMAND)}",
     ]
     return _plan("session", lines, base, platform, context_hash, wanted)
 
 
-def gateway_image(*, base: str, platform: str, context_hash: str) -> ImagePlan:
+def gateway_image(
+    *, base: str, platform: str, context_hash: str, packages: Packages | None = None, session_context_hash: str = ""
+) -> ImagePlan:
     """The image of the egress gateway: Python, the program, what it imports, and no installer.
 
     Args:
         base: `name:tag@sha256:...` of Debian 13 or later.
         platform: `linux/amd64` or `linux/arm64`.
         context_hash: Hash over the files of `images/egress-gateway`.
+        packages: Those of the environment, when its sessions may use package managers: the image then holds the
+            registries that these managers are configured with. None: no registries, and gateways share one build.
+        session_context_hash: Hash over the files of `images/session`; only with `packages`.
 
     Raises:
         ValueError: the base is not pinned; with rule and fix.
     """
+    # The programs that ask the managers are those of session images.
+    context = "egress-gateway" if packages is None else "."
+    here = "" if packages is None else "egress-gateway/"
     installed = f"{GATEWAY_LIBRARY}/packages"
     pip = ("/opt/build/bin/python", "-m", "pip", "install", "--no-cache-dir", "--no-deps", "--require-hashes")
     lines = [
         f"FROM {base} AS packages",
-        _debian(("ca-certificates", "python3", "python3-venv")),
+        _debian((*GATEWAY_PACKAGES, "python3-venv")),
         _run("python3", "-m", "venv", "/opt/build"),
-        f"COPY --chmod=0644 requirements.txt {GATEWAY_LIBRARY}/",
-        _run(*pip, "--target", installed, "--requirement", f"{GATEWAY_LIBRARY}/requirements.txt"),
+        f"COPY --chmod=0644 {here}requirements.txt {GATEWAY_LIBRARY}/",
+        _run(*pip, "--compile", "--target", installed, "--requirement", f"{GATEWAY_LIBRARY}/requirements.txt"),
+        *(_registries(base, _wanted(packages)) if packages is not None else []),
         f"FROM {base}",
-        _debian(("ca-certificates", "python3")),
+        _debian(GATEWAY_PACKAGES, f"install -d -o {GATEWAY_UID} -g {GATEWAY_UID} {GATEWAY_POLICY} {GATEWAY_STATE}"),
         f"COPY --from=packages {installed} {installed}",
-        f"COPY --chmod=0644 gateway.py {GATEWAY_LIBRARY}/",
+        f"COPY {here}egress_gateway {GATEWAY_LIBRARY}/egress_gateway",
+        *([f"COPY --from=registries {LIBRARY}/registries.json {REGISTRIES}"] if packages is not None else []),
+        _run("python3", "-m", "compileall", "-q", f"{GATEWAY_LIBRARY}/egress_gateway"),
         _run(*_STRIP),
-        _environment({"LANG": "C.UTF-8", "PATH": SYSTEM_PATH, "PYTHONPATH": installed}),
+        _environment({"LANG": "C.UTF-8", "PATH": SYSTEM_PATH, "PYTHONPATH": f"{GATEWAY_LIBRARY}:{installed}"}),
         f"USER {GATEWAY_UID}:{GATEWAY_UID}",
-        f"CMD {json.dumps(['python3', f'{GATEWAY_LIBRARY}/gateway.py'])}",
+        # Fargate gives a task volume the owner of the image's folder only where the image declares a volume.
+        f"VOLUME {json.dumps([GATEWAY_STATE, '/tmp'])}",  # noqa: S108 - a path in the container
+        f"CMD {json.dumps(['python3', '-m', 'egress_gateway'])}",
     ]
-    return _plan("egress-gateway", lines, base, platform, context_hash, {})
+    content = json.dumps([context_hash, session_context_hash]) if packages is not None else context_hash
+    return _plan("egress-gateway", lines, base, platform, content, {}, context)
+
+
+def fence_image(*, base: str, platform: str, context_hash: str) -> ImagePlan:
+    """The image of the containers that hold a session's network namespace on a Docker host: Python and nftables.
+
+    Args:
+        base: `name:tag@sha256:...` of Debian 13 or later.
+        platform: `linux/amd64` or `linux/arm64`.
+        context_hash: Hash over the files of `images/fence`.
+
+    Raises:
+        ValueError: the base is not pinned; with rule and fix.
+    """
+    lines = [
+        f"FROM {base}",
+        _debian(("nftables", "python3")),
+        f"COPY --chmod=0644 fence.py {FENCE_PROGRAM[-1].removesuffix('fence.py')}",
+        _run(*_STRIP),
+        _environment({"LANG": "C.UTF-8", "PATH": SYSTEM_PATH}),
+        # Nobody, unless a container is told otherwise: only the one that sets rules starts as root.
+        "USER 65534:65534",
+        f"ENTRYPOINT {json.dumps(FENCE_PROGRAM)}",
+    ]
+    return _plan("fence", lines, base, platform, context_hash, {})
+
+
+def _base(folder: str = "") -> list[str]:
+    """What every session image starts with, before any package manager; its programs lie in `folder` of the context."""
+    return [
+        _debian(
+            BASE_PACKAGES,
+            f"groupadd --gid {AGENT_UID} agent",
+            f"useradd --uid {AGENT_UID} --gid {AGENT_UID} --create-home --shell /bin/bash agent",
+            f"for uid in $(seq {SERVICE_UIDS[0]} {SERVICE_UIDS[-1]}); do "
+            f'echo "service$uid:x:$uid:{AGENT_UID}::/home/agent:/bin/bash"; done >> /etc/passwd',
+            f"install -d -o {AGENT_UID} -g {AGENT_UID} /workspace",
+        ),
+        f"COPY --chmod=0644 {folder}install_packages.py {LIBRARY}/",
+    ]
+
+
+def _registries(base: str, wanted: Mapping[str, list[str]]) -> list[str]:
+    """The stage that asks package managers for their registries, before any package of a user has run.
+
+    Its first lines are those of the session image, so that the builder makes these layers once.
+    """
+    folder = "session/"
+    # apt is in every session image, and so is pip, within python3-venv.
+    managers = [manager for manager in PACKAGE_MANAGERS if manager in wanted or manager in ("apt", "pip")]
+    optional = () if "pip" in wanted else ("--optional", "pip")
+    declared = [manager for manager in managers if manager not in optional]
+    return [
+        f"FROM {base} AS registries",
+        *_base(folder),
+        *(line for manager in managers for line in _runtime(manager, folder)),
+        f"COPY --chmod=0644 {folder}find_registries.py {LIBRARY}/",
+        _run(*FIND_REGISTRIES, "--output", f"{LIBRARY}/registries.json", *optional, *declared),
+    ]
 
 
 def _wanted(packages: Packages) -> dict[str, list[str]]:
@@ -124,15 +199,15 @@ def _wanted(packages: Packages) -> dict[str, list[str]]:
     return {manager: sorted(names) for manager, names in wanted.items() if names}
 
 
-def _runtime(manager: str) -> list[str]:
-    """What stands before a manager's own layer; apt is there already."""
+def _runtime(manager: str, folder: str = "") -> list[str]:
+    """What stands before a manager's own layer; apt is there already. Files lie in `folder` of the context."""
     if manager == "apt":
         return []
     lines = [_run(*INSTALL, "runtime", manager)]
     if manager == "npm":
         # Node then trusts what the base image trusts, as every other runtime does by itself.
         lines = [
-            f"COPY --chmod=0644 node-requirements.txt {LIBRARY}/",
+            f"COPY --chmod=0644 {folder}node-requirements.txt {LIBRARY}/",
             *lines,
             _environment({"NODE_USE_SYSTEM_CA": "1"}),
         ]
@@ -160,12 +235,13 @@ def _environment(variables: Mapping[str, str]) -> str:
 
 
 def _plan(
-    context: str,
+    title: str,
     lines: Sequence[str],
     base: str,
     platform: str,
     context_hash: str,
     packages: Mapping[str, Sequence[str]],
+    context: str | None = None,
 ) -> ImagePlan:
     name, _, digest = base.partition("@")
     if not digest.startswith("sha256:"):
@@ -173,10 +249,10 @@ def _plan(
     dockerfile = "\n".join(lines) + "\n"
     content = hashlib.sha256(json.dumps([BUILDER, dockerfile, platform, context_hash]).encode()).hexdigest()
     labels = {
-        "org.opencontainers.image.title": f"{LABEL} {context}",
+        "org.opencontainers.image.title": f"{LABEL} {title}",
         "org.opencontainers.image.base.name": name,
         "org.opencontainers.image.base.digest": digest,
         f"{LABEL}.content": content,
         f"{LABEL}.packages": json.dumps(packages, separators=(",", ":")),
     }
-    return ImagePlan(context, dockerfile, content[:_TAG_LENGTH], labels)
+    return ImagePlan(context or title, dockerfile, content[:_TAG_LENGTH], labels)

@@ -6,7 +6,7 @@ are; size, command, variables and tags can, so sessions that differ only in thos
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,15 @@ from components.models.environment import Environment
 from components.models.errors import InvalidInput
 from components.models.session import Architecture, Resources, Session
 from components.plans.cost import hourly_price
-from components.plans.image import AGENT_UID, GATEWAY_UID
+from components.plans.image import AGENT_UID, GATEWAY_STATE, GATEWAY_UID
 from components.plans.network import GATEWAY_PORT
 from components.plans.size import MAX_DISK_GIB, MEMORY_GIB, FargateSize, fargate_size
 
 CONTAINER = "session"
 SCRATCH = {"tmp": "/tmp", "workspace": "/workspace", "home": "/home/agent"}  # noqa: S108 - paths in the container
 """The writable places of a session, by volume name; everything else is read-only."""
+GATEWAY_SCRATCH = {"state": GATEWAY_STATE, "tmp": "/tmp"}  # noqa: S108 - paths in the container
+"""The writable places of a gateway, by volume name."""
 STOP_TIMEOUT = 120
 """Seconds between SIGTERM and SIGKILL: the most that Fargate gives."""
 OVERRIDE_LIMIT = 8192
@@ -168,9 +170,7 @@ def session_container(
         user=AGENT_UID,
         memory_mib=own.get("memory", SMALLEST_MEMORY_MIB),
         log=log,
-        mountPoints=[
-            {"sourceVolume": name, "containerPath": path, "readOnly": False} for name, path in SCRATCH.items()
-        ],
+        mountPoints=_writable(SCRATCH),
         environment=[*_pairs(variables), *own.get("environment", [])],
         secrets=[{"name": name, "valueFrom": reference} for name, reference in shape.secrets],
         portMappings=[{"containerPort": port, "protocol": "tcp"} for port in (session.ports if session else ())],
@@ -178,23 +178,39 @@ def session_container(
     )
 
 
-def gateway_container(image: str, log: dict[str, Any]) -> dict[str, Any]:
+def gateway_container(image: str, policy: str, cluster: str, region: str, log: dict[str, Any]) -> dict[str, Any]:
     """Container definition of a gateway.
 
-    Its policy is not in here: it changes with the sessions, and a definition holds 64 KiB.
+    Only the place of its policy is in here: the policy changes with the sessions, and a definition holds 64 KiB.
+
+    Args:
+        image: Reference by digest.
+        policy: `s3://BUCKET/KEY`.
+        cluster: Name of the cluster whose tasks it takes for sessions, by their addresses and tags.
+        region: AWS region of all of them.
+        log: `logConfiguration`.
+
+    Raises:
+        InvalidInput: `image` is not a reference by digest.
     """
+    variables = {
+        "AWS_DEFAULT_REGION": region,
+        "EGRESS_IDENTITY": f"ecs:{cluster}",
+        "EGRESS_POLICY": policy,
+        "EGRESS_STATE": GATEWAY_STATE,
+    }
     return _container(
         name="gateway",
         image=image,
         user=GATEWAY_UID,
         memory_mib=SMALLEST_MEMORY_MIB,
         log=log,
-        mountPoints=[],
-        environment=[],
+        mountPoints=_writable(GATEWAY_SCRATCH),
+        environment=_pairs(variables),
         secrets=[],
         portMappings=[{"containerPort": GATEWAY_PORT, "protocol": "tcp"}],
         healthCheck={
-            "command": ["CMD", "python3", "/usr/local/lib/egress-gateway/gateway.py", "--check"],
+            "command": ["CMD", "python3", "-m", "egress_gateway", "check"],
             "interval": 10,
             "timeout": 5,
             "retries": 3,
@@ -238,6 +254,10 @@ def _container(
         "stopTimeout": STOP_TIMEOUT,
         "logConfiguration": log,
     } | rest
+
+
+def _writable(places: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"sourceVolume": name, "containerPath": path, "readOnly": False} for name, path in places.items()]
 
 
 def _pairs(variables: dict[str, str]) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """IAM documents: nothing is `*` that can be named."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ HERE = Account("123456789012", "eu-west-1")
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:crm-AbCdEf"
 ALL = {
     "execution": documents.execution(HERE, ["r/session"], "g", [SECRET]),
-    "gateway": documents.gateway_task([SECRET]),
-    "run": documents.run_tasks(HERE, "c", "fam", "role", "g"),
+    "gateway": documents.gateway_task(HERE, "c", "policies", "egress-policies/e.json", [SECRET]),
+    "run": documents.run_tasks(HERE, "c", "fam", "role", "env", "g"),
     "flow": documents.flow_logs(HERE, "g"),
     "ecr": documents.registry_endpoint(HERE),
     "logs": documents.logs_endpoint(HERE),
@@ -42,25 +43,57 @@ def test_roles_are_lent_to_this_account_only() -> None:
 
 def test_pass_role_names_the_role_and_the_service() -> None:
     (passing,) = [
-        s for s in documents.run_tasks(HERE, "c", "f", "role")["Statement"] if s["Action"] == ["iam:PassRole"]
+        s for s in documents.run_tasks(HERE, "c", "f", "role", "e")["Statement"] if s["Action"] == ["iam:PassRole"]
     ]
     assert passing["Resource"] == ["arn:aws:iam::123456789012:role/role"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 
 def test_run_task_is_bound_to_family_and_cluster() -> None:
-    (run,) = [s for s in documents.run_tasks(HERE, "c", "f", "r")["Statement"] if s["Action"] == ["ecs:RunTask"]]
+    (run,) = [s for s in documents.run_tasks(HERE, "c", "f", "r", "e")["Statement"] if s["Action"] == ["ecs:RunTask"]]
     assert run["Resource"] == ["arn:aws:ecs:eu-west-1:123456789012:task-definition/f_*:*"]
     assert run["Condition"] == {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}}
 
 
-def test_a_gateway_without_secrets_may_do_nothing() -> None:
-    assert documents.gateway_task([]) is None
+def granted(document: documents.Document, action: str) -> tuple[list[str], dict[str, Any]]:
+    """Resources and condition of the one statement that allows `action` alone."""
+    (statement,) = [s for s in document["Statement"] if s["Action"] == [action]]
+    return statement["Resource"], statement.get("Condition", {})
+
+
+def test_a_run_is_tagged_when_it_starts_and_with_no_other_environment() -> None:
+    runs = documents.run_tasks(HERE, "c", "f", "r", "api client")
+    assert granted(runs, "ecs:TagResource") == (
+        ["arn:aws:ecs:eu-west-1:123456789012:task/c/*"],
+        {"StringEquals": {"ecs:CreateAction": "RunTask", "aws:RequestTag/agentenv:environment": "api client"}},
+    )
+
+
+def test_a_gateway_reads_its_own_policy_and_sees_the_tasks_of_its_cluster() -> None:
+    own = documents.gateway_task(HERE, "c", "policies", "egress-policies/e.json", [])
+    cluster = {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}}
+    assert granted(own, "s3:GetObject") == (["arn:aws:s3:::policies/egress-policies/e.json"], {})
+    assert granted(own, "ecs:ListTasks") == (["arn:aws:ecs:eu-west-1:123456789012:container-instance/c/*"], cluster)
+    assert granted(own, "ecs:DescribeTasks") == (["arn:aws:ecs:eu-west-1:123456789012:task/c/*"], cluster)
+    assert len(own["Statement"]) == 3
+
+
+def test_no_secret_is_granted_that_is_not_named() -> None:
+    assert "secretsmanager" not in json.dumps(documents.gateway_task(HERE, "c", "b", "k", []))
     assert "secretsmanager" not in json.dumps(documents.execution(HERE, ["r"], "g"))
+    with_one = documents.gateway_task(HERE, "c", "b", "k", [SECRET])
+    assert granted(with_one, "secretsmanager:GetSecretValue")[0] == documents.secret_arns(SECRET)
+
+
+def test_a_private_bucket_refuses_what_is_not_tls() -> None:
+    (statement,) = documents.private_bucket(HERE, "b")["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_token_never_has_a_vpc_condition() -> None:
-    (token,) = [s for s in ALL["execution"]["Statement"] if s["Action"] == ["ecr:GetAuthorizationToken"]]  # type: ignore[index]
+    (token,) = [s for s in ALL["execution"]["Statement"] if s["Action"] == ["ecr:GetAuthorizationToken"]]
     assert "Condition" not in token
 
 

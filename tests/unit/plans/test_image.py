@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.models.environment import PACKAGE_MANAGERS, Packages
-from components.plans.image import INSTALL, ImagePlan, gateway_image, session_image
+from components.plans.image import INSTALL, LIBRARY, SERVICE_UIDS, ImagePlan, fence_image, gateway_image, session_image
 
+IMAGES = Path(__file__).resolve().parents[3] / "images"
+REGISTRIES = f"{LIBRARY}/registries.json"
 BASE = f"debian:trixie-slim@sha256:{'a' * 64}"
 ALL: dict[str, Any] = {
     "apt": ["jq"],
@@ -29,8 +32,14 @@ def plan(base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c
     return session_image(Packages.model_validate(packages), base=base, platform=platform, context_hash=context_hash)
 
 
-def gateway(base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c") -> ImagePlan:
-    return gateway_image(base=base, platform=platform, context_hash=context_hash)
+def gateway(
+    base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c", session: str = "s", **packages: Any
+) -> ImagePlan:
+    """The gateway of an environment with these packages; `pip=[]` for none, nothing for no package managers."""
+    asked = Packages.model_validate(packages) if packages else None
+    return gateway_image(
+        base=base, platform=platform, context_hash=context_hash, packages=asked, session_context_hash=session
+    )
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
@@ -103,10 +112,12 @@ def test_whatever_decides_the_content_is_in_the_tag(other: ImagePlan) -> None:
     assert other.tag != plan(pip=["six"]).tag
 
 
-@pytest.mark.parametrize("found", [plan(**ALL), plan(), gateway()], ids=["all", "none", "gateway"])
+@pytest.mark.parametrize(
+    "found", [plan(**ALL), plan(), gateway(), gateway(**ALL)], ids=["all", "none", "gateway", "gateway with registries"]
+)
 def test_nothing_runs_as_root_and_no_file_raises_privileges(found: ImagePlan) -> None:
     steps = instructions(found.dockerfile)
-    uid = "10001" if found.context == "session" else "10002"
+    uid = "10002" if found.labels["org.opencontainers.image.title"].endswith("gateway") else "10001"
     assert [value for name, value in steps if name == "USER"] == [f"{uid}:{uid}"]
     at = steps.index(("USER", f"{uid}:{uid}"))
     assert not {"RUN", "COPY"} & {name for name, _ in steps[at:]}
@@ -132,6 +143,83 @@ def test_the_gateway_holds_pinned_packages_and_no_installer() -> None:
     second = [i for i, (name, _) in enumerate(steps) if name == "FROM"][1]
     assert any("--require-hashes" in value for _, value in steps[:second])
     assert not any("pip" in value or "venv" in value for _, value in steps[second:])
+
+
+def stages(dockerfile: str) -> dict[str, list[tuple[str, str]]]:
+    """The instructions of each stage, by its name; the last has none."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, value in instructions(dockerfile):
+        if name == "FROM":
+            stage = value.partition(" AS ")[2]
+            found[stage] = []
+        else:
+            found[stage].append((name, value))
+    return found
+
+
+def test_the_gateway_runs_its_package_with_places_of_its_own_to_write() -> None:
+    last = dict(stages(gateway().dockerfile)[""])
+    assert json.loads(last["CMD"]) == ["python3", "-m", "egress_gateway"]
+    assert json.loads(last["VOLUME"]) == ["/state", "/tmp"]
+    assert "PYTHONPATH=/usr/local/lib/egress-gateway:/usr/local/lib/egress-gateway/packages" in last["ENV"]
+    assert any("install -d -o 10002 -g 10002 /policy /state" in value for _, value in stages(gateway().dockerfile)[""])
+
+
+def test_registries_are_asked_for_before_any_package_of_a_user_and_copied_into_the_gateway() -> None:
+    found = gateway(npm=["express"], cargo=["ripgrep"]).dockerfile
+    asking = stages(found)["registries"]
+    assert json.loads(asking[-1][1])[:4] == ["python3", f"{LIBRARY}/find_registries.py", "--output", REGISTRIES]
+    assert json.loads(asking[-1][1])[4:] == ["--optional", "pip", "apt", "cargo", "npm"]
+    assert runtimes(found) == ["cargo", "npm", "pip"]
+    assert installs(found) == {}
+    assert ("COPY", f"--from=registries {REGISTRIES} /usr/local/share/egress-gateway/registries.json") in stages(found)[
+        ""
+    ]
+
+
+def test_pip_is_asked_whether_or_not_packages_come_by_it_but_must_answer_only_if_they_do() -> None:
+    (without,) = [run for run in runs(gateway(apt=["jq"]).dockerfile) if run[1].endswith("find_registries.py")]
+    (declared,) = [run for run in runs(gateway(pip=["six"]).dockerfile) if run[1].endswith("find_registries.py")]
+    assert without[4:] == ["--optional", "pip", "apt"]
+    assert declared[4:] == ["apt", "pip"]
+
+
+def test_the_stage_that_asks_begins_as_the_session_image_does() -> None:
+    def content(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(name, value.replace("session/", "")) for name, value in steps]
+
+    session = content(instructions(plan(npm=["express"]).dockerfile)[1:])
+    asking = content(stages(gateway(npm=["express"]).dockerfile)["registries"])
+    shared = next(index for index, (one, other) in enumerate(zip(session, asking, strict=False)) if one != other)
+    assert json.loads(session[shared - 2][1])[2:] == ["runtime", "npm"]
+
+
+def test_gateways_share_a_build_unless_their_registries_may_differ() -> None:
+    assert gateway(session="other") == gateway()
+    assert gateway().context == "egress-gateway"
+    assert "registries" not in gateway().dockerfile
+    assert gateway(pip=["six"]) == gateway(pip=["attrs"])
+    assert len({gateway(pip=["six"]).tag, gateway(npm=["x"]).tag, gateway(pip=["six"], session="other").tag}) == 3
+    assert gateway(pip=["six"]).context == "."
+
+
+def sources(found: ImagePlan) -> list[str]:
+    """What an image copies out of its context."""
+    copies = [value.split() for name, value in instructions(found.dockerfile) if name == "COPY"]
+    given = [words[:-1] for words in copies if not words[0].startswith("--from")]
+    return [word for words in given for word in words if not word.startswith("--")]
+
+
+@pytest.mark.parametrize("found", [gateway(), gateway(**ALL), plan(**ALL)], ids=["gateway", "registries", "session"])
+def test_every_file_that_an_image_copies_is_in_its_context(found: ImagePlan) -> None:
+    assert sources(found)
+    assert [source for source in sources(found) if not (IMAGES / found.context / source).exists()] == []
+
+
+def test_the_context_of_all_images_holds_what_the_gateway_copies_and_no_more() -> None:
+    kept = {line[1:] for line in (IMAGES / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {one if one.startswith("session/") else one.partition("/")[0] for one in sources(gateway(**ALL))}
+    assert copied == kept
 
 
 def test_labels_say_what_is_in_it_and_where_it_comes_from() -> None:
@@ -189,3 +277,23 @@ def test_whatever_is_accepted_renders_to_a_dockerfile_that_carries_it_unchanged(
         accepted["go"] = [text if "@" in text else f"{text}@latest" for text in accepted["go"]]
     wanted = {manager: sorted(set(texts)) for manager, texts in sorted(accepted.items())}
     assert installs(found.dockerfile) == wanted
+
+
+def test_the_fence_holds_nftables_and_becomes_nobody_unless_told_otherwise() -> None:
+    found = fence_image(base=BASE, platform="linux/amd64", context_hash="c")
+    steps = dict(instructions(found.dockerfile))
+    assert found.context == "fence"
+    assert "nftables python3" in found.dockerfile
+    assert steps["USER"] == "65534:65534"
+    assert json.loads(steps["ENTRYPOINT"])[-1] == "/usr/local/lib/agentenv-fence/fence.py"
+    assert found.tag != fence_image(base=BASE, platform="linux/amd64", context_hash="d").tag
+
+
+def test_services_have_users_in_the_image_and_what_waits_for_their_fence() -> None:
+    dockerfile = plan().dockerfile
+    assert f"for uid in $(seq {SERVICE_UIDS[0]} {SERVICE_UIDS[-1]})" in dockerfile
+    assert "service$uid:x:$uid:10001::/home/agent:/bin/bash" in dockerfile
+    assert any(
+        name == "COPY" and {"session.py", "behind_fence.py"} <= set(value.split())
+        for name, value in instructions(dockerfile)
+    )
