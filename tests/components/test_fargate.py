@@ -1,5 +1,7 @@
 """What a stack on Fargate registers."""
 
+import copy
+import hashlib
 import json
 import re
 import shlex
@@ -20,7 +22,7 @@ OPEN = {
     "name": "open",
     "config": {"type": "cloud", "packages": {"pip": ["pandas"]}, "networking": {"type": "unrestricted"}},
 }
-SHUT = {
+SHUT: dict[str, Any] = {
     "name": "shut",
     "config": {
         "type": "cloud",
@@ -44,16 +46,13 @@ def stack(*environments: dict[str, Any], sessions: tuple[dict[str, Any], ...] = 
     return Stack.parse({"team": "t", "runtime": "fargate", "environments": environments, "sessions": sessions} | fields)
 
 
-FULL = stack(
-    OPEN,
-    SHUT,
-    sessions=(
-        session("a", "open", schedule={"expression": "rate(1 day)"}, secrets=[{"name": "CRM", "source": SECRET}]),
-        session("b", "shut"),
-        session("c", "shut", pattern="long_running", ports=[8080], resources={"cpu": 2, "disk_gib": 50}),
-        session("d", "shut", pattern="hybrid"),
-    ),
+SESSIONS = (
+    session("a", "open", schedule={"expression": "rate(1 day)"}, secrets=[{"name": "CRM", "source": SECRET}]),
+    session("b", "shut"),
+    session("c", "shut", pattern="long_running", ports=[8080], resources={"cpu": 2, "disk_gib": 50}),
+    session("d", "shut", pattern="hybrid"),
 )
+FULL = stack(OPEN, SHUT, sessions=SESSIONS)
 
 
 @pytest.mark.parametrize("preview", [True, False])
@@ -107,7 +106,7 @@ def test_all_sessions_that_fargate_cannot_hold_are_named_at_once() -> None:
     sessions = [session(f"s{i}", "shut", resources=resources) for i, resources in enumerate(wanted)]
     declared = stack(SHUT, sessions=(*sessions, session("long", "shut", agent={"model": "m", "system": "x" * 9000})))
     with pytest.raises(InvalidInput) as caught:
-        Fargate.check(declared.sessions)
+        Fargate.check_stack(declared)
     assert [problem.path for problem in caught.value.problems] == [
         "sessions[0].resources.disk_gib",
         "sessions[1].resources.cpu",
@@ -116,11 +115,53 @@ def test_all_sessions_that_fargate_cannot_hold_are_named_at_once() -> None:
     ]
 
 
-def test_more_secrets_than_a_role_can_name_are_refused() -> None:
-    secrets = [{"name": f"S{i}", "source": f"{SECRET[:-7]}{i}-AbCdEf"} for i in range(80)]
+@pytest.mark.parametrize(
+    ("inject", "role"),
+    [
+        ({}, "the role that starts them"),
+        ({"inject": {"origin": "https://a.example.com", "header": "x-api-key"}}, "adds"),
+    ],
+    ids=["held", "injected"],
+)
+def test_more_secrets_than_a_role_can_name_are_refused(inject: dict[str, Any], role: str) -> None:
+    secrets = [{"name": f"S{i}", "source": f"{SECRET[:-7]}{i}-AbCdEf"} | inject for i in range(80)]
     declared = stack(OPEN, sessions=(session("s", "open", secrets=secrets),))
-    with pytest.raises(InvalidInput, match="80 secrets in environment 'open'"):
-        Fargate.check(declared.sessions)
+    said = f"80 secrets in environment 'open'.*{role}"
+    with pytest.raises(InvalidInput, match=said):
+        Fargate.check_stack(declared)
+    with pytest.raises(InvalidInput, match=said):
+        Fargate.check(declared.environments[0], declared.sessions)
+
+
+def test_a_limited_session_holds_no_secret_and_none_is_a_file_of_a_host() -> None:
+    here = "file:/etc/agentenv/crm"
+    route = {"inject": {"origin": "https://crm.example.com", "header": "authorization"}}
+    declared = stack(
+        OPEN,
+        SHUT,
+        sessions=(
+            session("held", "shut", secrets=[{"name": "CRM", "source": SECRET}]),
+            session("file", "open", secrets=[{"name": "CRM", "source": here}]),
+            session("route", "shut", secrets=[{"name": "A", "source": SECRET} | route]),
+            session("route-of-file", "shut", secrets=[{"name": "B", "source": here} | route]),
+        ),
+    )
+    with pytest.raises(InvalidInput) as caught:
+        Fargate.check_stack(declared)
+    found = {problem.path: problem for problem in caught.value.problems}
+    assert list(found) == [
+        "sessions[0].secrets[0].inject",
+        "sessions[1].secrets[0].source",
+        "sessions[3].secrets[0].source",
+    ]
+    assert "a limited session on Fargate holds no secret" in found["sessions[0].secrets[0].inject"].rule
+    assert "ARN" in found["sessions[3].secrets[0].source"].fix
+
+
+def test_private_hosts_are_refused() -> None:
+    declared = stack(SHUT, private_hosts={"api.example.com": "10.20.0.0/16"})
+    with pytest.raises(InvalidInput, match=r"private_hosts\.api\.example\.com = '10\.20\.0\.0/16': .*Fargate"):
+        Fargate.check_stack(declared)
 
 
 def test_limited_alone_has_no_nat_and_no_private_subnets(recorder: Recorder) -> None:
@@ -219,6 +260,97 @@ def test_a_service_has_its_size_in_its_definition(recorder: Recorder) -> None:
     assert container["portMappings"] == [{"containerPort": 8080, "protocol": "tcp"}]
 
 
+def test_a_gateway_is_told_where_its_policy_is_and_nothing_that_changes_with_it(recorder: Recorder) -> None:
+    inputs, container = definitions(run(recorder, FULL))["shut_gateway"]
+    assert {pair["name"]: pair["value"] for pair in container["environment"]} == {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "EGRESS_IDENTITY": "ecs:agentenv_test",
+        "EGRESS_POLICY": "s3://agentenv-test-policies-123456789012/egress-policies/shut.json",
+        "EGRESS_STATE": "/state",
+    }
+    assert container["healthCheck"]["command"] == ["CMD", "python3", "-m", "egress_gateway", "check"]
+    assert {point["containerPath"] for point in container["mountPoints"]} == {"/state", "/tmp"}
+    assert {volume["name"] for volume in inputs["volumes"]} == {
+        point["sourceVolume"] for point in container["mountPoints"]
+    }
+    wider = copy.deepcopy(SHUT)
+    wider["config"]["networking"]["allowed_hosts"].append("b.example.com")
+    then = definitions(run(Recorder(), stack(OPEN, wider, sessions=SESSIONS)))["shut_gateway"]
+    assert then == (inputs, container)
+
+
+def test_each_gateway_reads_an_object_of_its_own_that_holds_the_output_of_its_environment(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    objects = {one.inputs["key"]: one.inputs for one in seen.of("BucketObjectv2")}
+    assert set(objects) == {"egress-policies/open.json", "egress-policies/shut.json"}
+    for model in FULL.environments:
+        text = objects[f"egress-policies/{model.name}.json"]["content"]
+        assert json.loads(text) == egress_policy(model, FULL.sessions_of(model.name)).to_json()
+    readers = {
+        one.name: [key for key in objects if key in one.inputs["policy"]]
+        for one in seen.of("iam/rolePolicy:RolePolicy")
+    }
+    assert {name: keys for name, keys in readers.items() if keys} == {
+        f"{name}_gateway-gateway": [f"egress-policies/{name}.json"] for name in ("open", "shut")
+    }
+
+
+def test_a_policy_object_is_seen_to_be_changed_by_hand_and_takes_no_more_tags_than_s3_has(recorder: Recorder) -> None:
+    (one,) = run(recorder, stack(SHUT, tags={f"t{i}": "x" for i in range(30)})).of("BucketObjectv2")
+    assert one.inputs["etag"] == hashlib.md5(one.inputs["content"].encode(), usedforsecurity=False).hexdigest()
+    assert one.inputs["overrideProvider"] == {"defaultTags": {"tags": {}}}
+    assert len(one.inputs["tags"]) <= 10
+    assert (
+        one.inputs["tags"].items()
+        >= {"agentenv:stack": "test", "agentenv:team": "t", "agentenv:cost-centre": "t"}.items()
+    )
+
+
+def test_every_way_to_start_a_task_tags_it_with_its_environment_and_its_session(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    wanted = {"agentenv:environment", "agentenv:session"}
+    (scheduled,) = [one.inputs["target"]["ecsParameters"] for one in seen.of("schedule:Schedule")]
+    assert scheduled["tags"].keys() >= wanted
+    services = {one.name: one.inputs for one in seen.of("ecs/service:Service")}
+    assert services["c"]["propagateTags"] == "SERVICE"
+    assert {key: services["c"]["tags"][key] for key in wanted} == {
+        "agentenv:environment": "shut",
+        "agentenv:session": "c",
+    }
+    # The gateways themselves are nobody's session.
+    assert {name for name, inputs in services.items() if "agentenv:session" not in inputs["tags"]} == {
+        "open_gateway",
+        "shut_gateway",
+    }
+
+
+def test_whoever_starts_runs_can_tag_them_with_one_environment_only(recorder: Recorder) -> None:
+    seen = run(recorder, stack(SHUT | {"name": "Data (EU)"}, sessions=(session("s", "Data (EU)"),)))
+    (starter,) = seen.of("iam/policy:Policy")
+    (tagging,) = [s for s in json.loads(starter.inputs["policy"])["Statement"] if s["Action"] == ["ecs:TagResource"]]
+    given = tagging["Condition"]["StringEquals"]["aws:RequestTag/agentenv:environment"]
+    assert given == "Data _EU_"
+    (definition,) = [one for one in seen.of("TaskDefinition") if one.inputs["tags"]["agentenv:role"] == "session"]
+    assert definition.inputs["tags"]["agentenv:environment"] == given
+
+
+def test_only_gateways_have_a_role_of_their_own_and_a_way_to_the_services_that_they_ask(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    assert {inputs["tags"]["agentenv:role"] for inputs, _ in definitions(seen).values() if "taskRoleArn" in inputs} == {
+        "gateway"
+    }
+    services = [
+        one.inputs for one in seen.of("ecs/service:Service") if one.inputs["tags"]["agentenv:role"] == "gateway"
+    ]
+    assert all(one["networkConfiguration"]["assignPublicIp"] is True for one in services)
+    out = [
+        one.inputs
+        for one in seen.of("SecurityGroupEgressRule")
+        if one.inputs["tags"]["agentenv:role"] == "gateway" and one.inputs["fromPort"] == 443
+    ]
+    assert [rule["cidrIpv4"] for rule in out] == ["0.0.0.0/0"] * len(services)
+
+
 def test_secrets_are_read_by_the_execution_role_of_their_environment_only(recorder: Recorder) -> None:
     seen = run(recorder, FULL)
     readers = [one.name for one in seen.of("iam/rolePolicy:RolePolicy") if SECRET in one.inputs["policy"]]
@@ -246,10 +378,11 @@ def test_equal_packages_share_one_build(recorder: Recorder) -> None:
 
 
 def test_the_command_that_starts_a_run_is_one_that_a_shell_reads() -> None:
-    words = shlex.split(start_command("c", "sg-1", ["subnet-1"]))
+    words = shlex.split(start_command("c", "Data analysis: EU", "sg-1", ["subnet-1"]))
     network = json.loads(words[words.index("--network-configuration") + 1])["awsvpcConfiguration"]
     assert network == {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
-    assert "key=agentenv:session,value=SESSION" in words
+    tags = words[words.index("--tags") + 1 :]
+    assert tags == ["key=agentenv:environment,value=Data analysis: EU", "key=agentenv:session,value=SESSION"]
 
 
 def test_what_is_shared_has_a_price(recorder: Recorder) -> None:
@@ -270,8 +403,12 @@ def declare_and_price(environments: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def test_state_is_kept_only_for_hybrid_sessions(recorder: Recorder) -> None:
-    assert not run(recorder, stack(SHUT)).of("s3/bucket:Bucket")
-    assert len(run(Recorder(), FULL).of("s3/bucket:Bucket")) == 1
+    def buckets(seen: Recorder) -> list[str]:
+        return [one.inputs["bucket"] for one in seen.of("s3/bucket:Bucket")]
+
+    assert buckets(run(recorder, stack(SHUT))) == ["agentenv-test-policies-123456789012"]
+    assert buckets(run(Recorder(), FULL))[0] == "agentenv-test-state-123456789012"
+    assert len(buckets(run(Recorder(), FULL))) == 2
 
 
 def test_the_key_admits_the_log_groups_whatever_the_stack_is_called(recorder: Recorder) -> None:

@@ -2,16 +2,26 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from components.base_image import pinned
 from components.models.environment import Packages
-from components.plans.image import AGENT_UID, ImagePlan, gateway_image, session_image
+from components.plans.image import (
+    AGENT_UID,
+    GATEWAY_UID,
+    LIBRARY,
+    REGISTRIES,
+    ImagePlan,
+    gateway_image,
+    session_image,
+)
 
 pytestmark = pytest.mark.containers
 
@@ -39,7 +49,7 @@ def docker(*arguments: str, given: str | None = None, code: int = 0) -> str:
 
 
 def built(plan: ImagePlan) -> str:
-    name = f"agent-environments-test/{plan.context}:{plan.tag}"
+    name = f"agent-environments-test:{plan.tag}"
     labels = [f"--label={key}={value}" for key, value in plan.labels.items()]
     docker("build", "--tag", name, "--file", "-", *labels, str(IMAGES / plan.context), given=plan.dockerfile)
     return name
@@ -134,26 +144,92 @@ def test_nothing_of_the_build_is_left(session: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[str]:
-    image = built(gateway_image(base=pinned(BASE), platform=PLATFORM, context_hash="test"))
-    container = docker("run", "--detach", "--rm", *HARDENED, image).strip()
+def gateway_built() -> str:
+    """The gateway of an environment whose package managers are those of `plan`."""
+    packages = Packages(pip=("six",), npm=("express",))
+    return built(
+        gateway_image(
+            base=pinned(BASE), platform=PLATFORM, context_hash="test", packages=packages, session_context_hash="test"
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_built: str) -> Iterator[str]:
+    """As Fargate starts it: volumes that take the owner of the image's folders, and here no policy."""
+    container = docker("run", "--detach", "--rm", *HARDENED, gateway_built).strip()
     yield container
     docker("kill", container)
 
 
-def test_the_gateway_is_healthy_and_refuses(gateway: str) -> None:
-    check = ("exec", gateway, "python3", "/usr/local/lib/egress-gateway/gateway.py", "--check")
+def test_a_gateway_without_a_policy_lives_and_refuses_with_a_reason(gateway: str) -> None:
+    check = ("exec", gateway, "python3", "-m", "egress_gateway", "check")
     for _ in range(50):
         if subprocess.run(["docker", *check], check=False, capture_output=True).returncode == 0:
             break
         time.sleep(0.2)
     docker(*check)
+    docker("exec", gateway, "python3", "-m", "egress_gateway", "ready", code=1)
     script = (
-        "import http.client; c = http.client.HTTPConnection('127.0.0.1', 3128); c.request('GET', 'http://x.test/');"
-        "r = c.getresponse(); print(r.status, r.headers['x-egress-rule'])"
+        "import http.client, json; c = http.client.HTTPConnection('127.0.0.1', 3128); c.request('GET', 'http://x.test/');"
+        "r = c.getresponse(); print(r.status, json.loads(r.read())['rule'] == r.headers['x-egress-rule'])"
     )
-    assert docker("exec", gateway, "python3", "-c", script).strip() == "403 no-policy"
-    assert docker("exec", gateway, "id", "-u").strip() == "10002"
-    listening, denied = map(json.loads, docker("logs", gateway).splitlines())
-    assert listening["event"] == "listening"
-    assert (denied["rule"], denied["target"]) == ("no-policy", "http://x.test/")
+    assert docker("exec", gateway, "python3", "-c", script).strip() in ("403 True", "503 True")
+    assert docker("exec", gateway, "id", "-u").strip() == str(GATEWAY_UID)
+
+
+def test_the_gateway_writes_to_its_volumes_only(gateway: str) -> None:
+    script = (
+        "import pathlib; ok = lambda p: not pathlib.Path(p).write_text('x') is None\n"
+        "for place in ('/state/a', '/tmp/a'): assert ok(place)\n"
+        "for place in ('/usr/local/a', '/policy/a', '/a'):\n"
+        "    try: ok(place)\n"
+        "    except OSError: continue\n"
+        "    raise SystemExit(place)"
+    )
+    docker("exec", gateway, "python3", "-c", script)
+
+
+def test_the_gateway_holds_no_installer_and_stays_small(gateway_built: str) -> None:
+    script = "import importlib.util as u; print([n for n in ('pip', 'setuptools', 'ensurepip') if u.find_spec(n)])"
+    assert docker("run", "--rm", "--network=none", gateway_built, "python3", "-c", script).strip() == "[]"
+    size, base = (
+        int(docker("image", "inspect", "--format", "{{.Size}}", image)) for image in (gateway_built, pinned(BASE))
+    )
+    assert size - base < 150_000_000
+
+
+def test_the_gateway_knows_the_registries_that_the_managers_themselves_name(gateway_built: str, session: str) -> None:
+    cat = ("python3", "-c", f"print(open('{REGISTRIES}').read())")
+    found = json.loads(docker("run", "--rm", "--network=none", gateway_built, *cat))
+    assert {one["manager"] for one in found} == {"npm", "pip"}
+    assert all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", one["host"]) and one["port"] > 0 for one in found)
+    configured = urlsplit(ran(session, "npm", "config", "get", "registry"))
+    assert (configured.hostname, configured.port or 443) in {
+        (one["host"], one["port"]) for one in found if one["manager"] == "npm"
+    }
+
+
+def test_mirrors_that_the_base_image_is_configured_with_are_what_is_found() -> None:
+    base, mirrored = pinned(BASE), "agent-environments-test/mirrored-base"
+    lines = (
+        f"FROM {base}",
+        "RUN printf '[global]\\nindex-url = https://pip.example.test:8443/simple\\nretries = 0\\n' > /etc/pip.conf",
+        "ENV GOPROXY=https://go.example.test,direct GOSUMDB=sum.example.test",
+    )
+    docker("build", "--tag", mirrored, "-", given="\n".join(lines))
+    plan = gateway_image(
+        base=base,
+        platform=PLATFORM,
+        context_hash="test",
+        packages=Packages(go=("example.com/x",)),
+        session_context_hash="test",
+    )
+    name = f"{mirrored}-registries"
+    options = ("--target", "registries", "--tag", name, "--file", "-")
+    docker("build", *options, str(IMAGES / plan.context), given=plan.dockerfile.replace(base, mirrored))
+    assert json.loads(docker("run", "--rm", name, "cat", f"{LIBRARY}/registries.json")) == [
+        {"manager": "go", "host": "go.example.test", "port": 443},
+        {"manager": "go", "host": "sum.example.test", "port": 443},
+        {"manager": "pip", "host": "pip.example.test", "port": 8443},
+    ]
