@@ -14,9 +14,9 @@ from components.fargate.gateway import Gateway
 from components.fargate.service import place_schedule, place_service
 from components.models.environment import DeclaredEnvironment
 from components.models.session import Architecture, Session
-from components.models.tags import Role, Tag
+from components.models.tags import Role, Tag, tag_value
 from components.plans import documents, task
-from components.plans.egress import egress_policy
+from components.plans.egress import egress_policy, policy_hash
 from components.plans.image import session_image
 from components.plans.network import GATEWAY_PORT
 
@@ -44,7 +44,8 @@ class FargateEnvironment:
         self.environment, self.sessions = environment, sessions
         self._base_image = base_image
         self.networking = "limited" if environment.limited is not None else "unrestricted"
-        self.policy = egress_policy(environment, sessions)
+        self.policy = egress_policy(environment, sessions, runtime.private_hosts)
+        self._tag_of_runs = tag_value(environment.name)
         self.family = self.scope.name("ecs-family", environment.name, "session", room=FAMILY_KEY_ROOM)
 
         child = pulumi.ResourceOptions(parent=parent)
@@ -96,7 +97,9 @@ class FargateEnvironment:
     def _entry(self, session: Session) -> dict[str, Any]:
         definition, over = self.task_definition(session), task.overrides(session)
         capacity = "FARGATE_SPOT" if session.resources.spot else "FARGATE"
+        held = [secret.name for secret in session.secrets if secret.inject is None]
         return {
+            "runtime": self.runtime.kind,
             "pattern": session.pattern,
             "environment": self.environment.name,
             "task_definition": definition.arn,
@@ -106,6 +109,8 @@ class FargateEnvironment:
                 session.resources.cpu, session.resources.memory_gib, session.resources.disk_gib
             ),
             "usd_per_hour": task.price(session),
+            # Secrets that are in its environment because it declares them.
+            **({"held": held} if held else {}),
         }
 
     def _execution_role(self) -> iam.Role:
@@ -148,7 +153,9 @@ class FargateEnvironment:
             label,
             role=role.name,
             policy=self.scope.document(
-                lambda a: documents.run_tasks(a, self.runtime.cluster_name, self.family, self._execution_name)
+                lambda a: documents.run_tasks(
+                    a, self.runtime.cluster_name, self.family, self._execution_name, self._tag_of_runs
+                )
             ),
             opts=pulumi.ResourceOptions(parent=self._parent),
         )
@@ -210,7 +217,7 @@ class FargateEnvironment:
             description="Starts, watches and stops the sessions of an environment",
             policy=self.scope.document(
                 lambda a: documents.run_tasks(
-                    a, self.runtime.cluster_name, self.family, self._execution_name, self._log_name
+                    a, self.runtime.cluster_name, self.family, self._execution_name, self._tag_of_runs, self._log_name
                 )
             ),
             tags=self.tags(Role.SHARED),
@@ -218,34 +225,42 @@ class FargateEnvironment:
         )
 
     def _outputs(self) -> Mapping[str, Any]:
+        policy = self.policy.to_json()
         return {
+            "runtime": self.runtime.kind,
             "networking": self.networking,
+            "environment": self.environment.to_wire(),
             "cluster": self.runtime.cluster_name,
             "images": dict(self._images),
-            "egress_policy": self.policy.to_json(),
+            "egress_policy": policy,
+            "policy_hash": policy_hash(policy),
             "security_group": self.fence.sessions.id,
             "subnets": self.fence.subnets,
             "log_group": self._log_name,
             "gateway": f"{self.gateway.host}:{GATEWAY_PORT}",
             "starter_policy": self._starter.arn,
             "start": pulumi.Output.all(self.fence.sessions.id, *self.fence.subnets).apply(
-                lambda known: start_command(self.runtime.cluster_name, known[0], known[1:])
+                lambda known: start_command(self.runtime.cluster_name, self._tag_of_runs, known[0], known[1:])
             ),
             "archived": self.environment.archived_at is not None,
             "hosted_notes": list(self.environment.hosted_notes()),
         }
 
 
-def start_command(cluster: str, group: str, subnets: Sequence[str]) -> str:
-    """The `aws` command line that starts a run; TASK_DEFINITION, OVERRIDES and the rest are a session's own."""
+def start_command(cluster: str, environment: str, group: str, subnets: Sequence[str]) -> str:
+    """The `aws` command line that starts a run; TASK_DEFINITION, OVERRIDES and the rest are a session's own.
+
+    Without both tags the gateway knows no session behind the run's address, and lets nothing out.
+    """
     network = {"subnets": list(subnets), "securityGroups": [group], "assignPublicIp": "DISABLED"}
+    tags = [f"key={Tag.ENVIRONMENT},value={environment}", f"key={Tag.SESSION},value=SESSION"]
     arguments = {
         "--cluster": cluster,
         "--task-definition": "TASK_DEFINITION",
         "--capacity-provider-strategy": "capacityProvider=CAPACITY_PROVIDER,weight=1",
         "--network-configuration": json.dumps({"awsvpcConfiguration": network}),
         "--propagate-tags": "TASK_DEFINITION",
-        "--tags": f"key={Tag.SESSION},value=SESSION",
         "--overrides": "OVERRIDES",
     }
-    return shlex.join(["aws", "ecs", "run-task", *(part for pair in arguments.items() for part in pair)])
+    pairs = [part for pair in arguments.items() for part in pair]
+    return shlex.join(["aws", "ecs", "run-task", *pairs, "--tags", *tags])

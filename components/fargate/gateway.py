@@ -7,6 +7,7 @@ import pulumi
 from pulumi_aws import ecs, iam, servicediscovery
 
 from components.contexts import content_hash
+from components.fargate.delivery import policy_key
 from components.models.tags import Role
 from components.plans import documents, task
 from components.plans.image import gateway_image
@@ -41,6 +42,7 @@ class Gateway(pulumi.ComponentResource):
         self._tags = self._scope.tags(
             Role.GATEWAY, environment.networking, name=name, environment=environment.environment.name
         )
+        self._label = physical_name("cloud-map-service", environment.environment.name, suffix_room=0)
         service_name = physical_name("cloud-map-service", "gateway", environment.environment.name, suffix_room=0)
         self.host = f"{service_name}.{runtime.domain}"
         discovery = servicediscovery.Service(
@@ -56,6 +58,9 @@ class Gateway(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child(),
         )
+        self._key = policy_key(self._label)
+        policy = runtime.policies.put(name, self._key, environment.policy.to_json(), self._tags, self)
+        self._ready: list[pulumi.Resource] = [*environment.before_tasks, policy]
         definition = self._definition()
         ecs.Service(
             name,
@@ -75,7 +80,7 @@ class Gateway(pulumi.ComponentResource):
             service_registries=ecs.ServiceServiceRegistriesArgs(registry_arn=discovery.arn),
             deployment_circuit_breaker=ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
             tags=self._tags,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=environment.before_tasks),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._ready),
         )
         self.register_outputs({})
 
@@ -84,11 +89,19 @@ class Gateway(pulumi.ComponentResource):
 
     def _definition(self) -> ecs.TaskDefinition:
         environment, scope = self._environment, self._scope
-        registry = environment.runtime.registry
-        plan = gateway_image(base=self._base_image, platform=PLATFORM, context_hash=content_hash("egress-gateway"))
-        containers = pulumi.Output.all(registry.image("gateway", plan, PLATFORM), scope.account).apply(
+        runtime, key = environment.runtime, self._key
+        registry, cluster = runtime.registry, runtime.cluster_name
+        containers = pulumi.Output.all(self._image(), runtime.policies.bucket_name, scope.account).apply(
             lambda known: json.dumps(
-                [task.gateway_container(known[0], task.log_configuration(self._log_group, known[1].region, "gateway"))]
+                [
+                    task.gateway_container(
+                        known[0],
+                        f"s3://{known[1]}/{key}",
+                        cluster,
+                        known[2].region,
+                        task.log_configuration(self._log_group, known[2].region, "gateway"),
+                    )
+                ]
             )
         )
         execution = self._role(
@@ -97,8 +110,13 @@ class Gateway(pulumi.ComponentResource):
             scope.document(lambda a: documents.execution(a, [registry.gateway_repository], self._log_group)),
         )
         secrets = [route.secret for route in environment.policy.routes]
-        reads = documents.gateway_task(secrets)
-        itself = self._role("gateway", "The egress gateway reads its secrets", json.dumps(reads) if reads else None)
+        itself = self._role(
+            "gateway",
+            "The egress gateway reads its policy and its secrets and knows its sessions",
+            pulumi.Output.all(scope.account, runtime.policies.bucket_name).apply(
+                lambda known: json.dumps(documents.gateway_task(known[0], cluster, known[1], key, secrets))
+            ),
+        )
         return ecs.TaskDefinition(
             self._name,
             family=scope.name("ecs-family", environment.environment.name, "gateway"),
@@ -111,12 +129,25 @@ class Gateway(pulumi.ComponentResource):
             runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
                 operating_system_family="LINUX", cpu_architecture="X86_64"
             ),
+            volumes=[ecs.TaskDefinitionVolumeArgs(name=volume) for volume in task.GATEWAY_SCRATCH],
             container_definitions=containers,
             tags=self._tags,
             opts=self._child(),
         )
 
-    def _role(self, key: str, description: str, policy: pulumi.Input[str] | None) -> iam.Role:
+    def _image(self) -> pulumi.Output[str]:
+        environment = self._environment
+        asked = environment.policy.package_managers
+        plan = gateway_image(
+            base=self._base_image,
+            platform=PLATFORM,
+            context_hash=content_hash("egress-gateway"),
+            packages=environment.environment.packages if asked else None,
+            session_context_hash=content_hash("session") if asked else "",
+        )
+        return environment.runtime.registry.image("gateway", plan, PLATFORM)
+
+    def _role(self, key: str, description: str, policy: pulumi.Input[str]) -> iam.Role:
         label = f"{self._name}-{key}"
         role = iam.Role(
             label,
@@ -128,6 +159,6 @@ class Gateway(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child(),
         )
-        if policy is not None:
-            iam.RolePolicy(label, role=role.name, policy=policy, opts=self._child())
+        # Not a second before the gateway may do what it must.
+        self._ready.append(iam.RolePolicy(label, role=role.name, policy=policy, opts=self._child()))
         return role

@@ -2,23 +2,24 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TypedDict
 
 import pulumi
 from pulumi_aws import ecs, get_caller_identity_output, get_partition_output, route53, servicediscovery
 
 from components.base_image import pinned
+from components.fargate.delivery import PolicyBucket
 from components.fargate.environment import FargateEnvironment
 from components.fargate.logs import Logs
 from components.fargate.network import INTERFACE_ENDPOINTS, Needs, Network
-from components.fargate.provider import provider
+from components.fargate.provider import provider, required_tags
 from components.fargate.registry import Registry
 from components.fargate.scope import Scope
 from components.fargate.state import StateBucket
 from components.inputs import checked
 from components.models.environment import DeclaredEnvironment
-from components.models.errors import InvalidInput, Problem
+from components.models.errors import InvalidInput, Problem, show
 from components.models.session import Pattern, Session
 from components.models.stack import Stack
 from components.models.tags import Role
@@ -51,7 +52,7 @@ class Fargate(Runtime):
     def __init__(self, name: str, args: FargateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         stack = args["stack"]
         with checked():
-            self.check(stack.sessions)
+            self.check_stack(stack)
             self._base_image = pinned(stack.base_image)
         super().__init__("agent-environments:fargate:Fargate", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
@@ -73,21 +74,63 @@ class Fargate(Runtime):
         )
         self.network = Network(f"{name}-network", self.scope, self.logs, stack.network, needs, child)
         self.registry = Registry(f"{name}-registry", self.scope, child)
+        self.policies = PolicyBucket(f"{name}-policies", self.scope, required_tags(stack), child)
+        # None: `check_stack` refuses them.
+        self.private_hosts = {}
         self.shared_usd_per_hour = shared_price(stack, needs)
         self._cluster(name)
         self._namespace(name)
         self.register_outputs({})
 
     @classmethod
-    def check(cls, sessions: Sequence[Session]) -> None:
-        """Refuse sessions that no Fargate task is large enough for, or whose settings AWS would not take."""
-        problems: list[Problem] = []
-        for index, session in enumerate(sessions):
-            try:
-                overrides(session)
-            except InvalidInput as error:
-                problems += [replace(problem, path=f"sessions[{index}].{problem.path}") for problem in error.problems]
-        problems += _secrets_that_no_role_holds(sessions)
+    def misfits(cls, environment: DeclaredEnvironment, session: Session) -> Iterator[Problem]:
+        """What no Fargate task is large enough for, what AWS would not take, secrets that cannot be had."""
+        try:
+            overrides(session)
+        except InvalidInput as error:
+            yield from error.problems
+        for index, secret in enumerate(session.secrets):
+            if secret.source.startswith("file:"):
+                yield Problem(
+                    f"secrets[{index}].source",
+                    show(secret.source),
+                    "on Fargate there is no host that holds files",
+                    "store the value in Secrets Manager and write its ARN",
+                )
+            # Fargate reads a task's secrets through the task's own interface. In the session VPC that would take a
+            # Secrets Manager endpoint which every agent could then talk to, so limited sessions get theirs at the
+            # gateway.
+            if secret.inject is None and environment.limited is not None:
+                yield Problem(
+                    f"secrets[{index}].inject",
+                    "",
+                    "a limited session on Fargate holds no secret: it has no way to Secrets Manager",
+                    "add inject: {origin: https://..., header: ...} and the gateway adds the secret on the way out",
+                )
+
+    @classmethod
+    def check(cls, environment: DeclaredEnvironment, sessions: Sequence[Session]) -> None:
+        """Refuse sessions that do not fit, one by one or together."""
+        super().check(environment, sessions)
+        problems = [*_too_long_roles(environment.name, sessions)]
+        if problems:
+            raise InvalidInput(problems)
+
+    @classmethod
+    def check_stack(cls, stack: Stack) -> None:
+        """Refuse a stack whose sessions do not fit, or whose gateways would need a way to private addresses."""
+        super().check_stack(stack)
+        problems = [
+            Problem(
+                f"private_hosts.{host}",
+                show(str(addresses)),
+                "gateways on Fargate have no way to private addresses of other networks yet",
+                "remove it, or run this stack on a Docker host that reaches them",
+            )
+            for host, addresses in stack.private_hosts.items()
+        ]
+        for environment in stack.environments:
+            problems += _too_long_roles(environment.name, stack.sessions_of(environment.name))
         if problems:
             raise InvalidInput(problems)
 
@@ -136,20 +179,20 @@ class Fargate(Runtime):
         network.wall_in_dns(self.domain)
 
 
-def _secrets_that_no_role_holds(sessions: Sequence[Session]) -> Iterator[Problem]:
-    readable: dict[str, list[str]] = {}
-    for session in sessions:
-        secrets = [secret.source for secret in session.secrets if secret.inject is None]
-        readable.setdefault(session.environment, []).extend(secrets)
-    longest = Account("0" * 12, "ap-southeast-1", "aws-us-gov")
-    for environment, secrets in readable.items():
-        length = len(json.dumps(documents.execution(longest, ["r" * 64], "g" * 128, secrets)))
+def _too_long_roles(environment: str, sessions: Sequence[Session]) -> Iterator[Problem]:
+    here, name, key = Account("0" * 12, "ap-southeast-1", "aws-us-gov"), "r" * 64, "k" * 96
+    held = [secret.source for session in sessions for secret in session.secrets if secret.inject is None]
+    added = [secret.source for session in sessions for secret in session.secrets if secret.inject is not None]
+    for secrets, role, document in (
+        (held, "the role that starts them", documents.execution(here, [name], "g" * 128, held)),
+        (added, "the role of the gateway that adds them", documents.gateway_task(here, name, name, key, added)),
+    ):
+        length = len(json.dumps(document))
         if length > ROLE_POLICY_LIMIT:
             yield Problem(
                 "sessions",
                 f"{len(set(secrets))} secrets in environment {environment!r}",
-                f"the role that starts them would need a policy of {length} characters, and IAM takes "
-                f"{ROLE_POLICY_LIMIT}",
+                f"{role} would need a policy of {length} characters, and IAM takes {ROLE_POLICY_LIMIT}",
                 "spread the sessions over several environments, or put several values into one secret",
             )
 

@@ -6,6 +6,7 @@ Every function gives a policy document as a dict, ready for `json.dumps`.
 from collections.abc import Sequence
 from typing import Any
 
+from components.models.tags import Tag
 from components.plans.account import Account
 
 Document = dict[str, Any]
@@ -79,14 +80,28 @@ def execution(account: Account, repositories: Sequence[str], log_group: str, sec
     return document(*statements, *_read_secrets(secrets))
 
 
-def gateway_task(secrets: Sequence[str]) -> Document | None:
-    """What the gateway may do itself: read its own secrets. None without any: then it gets no policy at all."""
-    statements = _read_secrets(secrets)
-    return document(*statements) if statements else None
+def gateway_task(account: Account, cluster: str, bucket: str, key: str, secrets: Sequence[str]) -> Document:
+    """What the gateway may do itself: read its policy and its own secrets, and see whose task an address is.
+
+    Args:
+        account: Where.
+        cluster: Name of the cluster that the sessions run in.
+        bucket: Name of the bucket of egress policies.
+        key: Of the one object in it that it reads.
+        secrets: Secret references of its routes.
+    """
+    in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
+    return document(
+        allow("ReadPolicy", ["s3:GetObject"], [_bucket(account, bucket, key)]),
+        # IAM judges a list of tasks by the container instances of the cluster, also where it has none.
+        allow("FindSessions", ["ecs:ListTasks"], [account.arn("ecs", f"container-instance/{cluster}/*")], in_cluster),
+        allow("KnowSessions", ["ecs:DescribeTasks"], [account.arn("ecs", f"task/{cluster}/*")], in_cluster),
+        *_read_secrets(secrets),
+    )
 
 
 def run_tasks(
-    account: Account, cluster: str, family: str, execution_role: str, log_group: str | None = None
+    account: Account, cluster: str, family: str, execution_role: str, environment: str, log_group: str | None = None
 ) -> Document:
     """What starts sessions of one environment: run, watch and stop its tasks, and with `log_group` read their logs.
 
@@ -95,6 +110,7 @@ def run_tasks(
         cluster: Name of the cluster.
         family: Prefix of the environment's task families, without the underscore that follows it.
         execution_role: Name of the one role that may be handed on, to ECS only.
+        environment: Value of the tag that names the environment, the only one that a run may be given.
         log_group: Name of the environment's log group.
     """
     in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
@@ -102,7 +118,14 @@ def run_tasks(
     statements = [
         allow("Run", ["ecs:RunTask"], [account.arn("ecs", f"task-definition/{family}_*:*")], in_cluster),
         allow("StopAndWatch", ["ecs:DescribeTasks", "ecs:StopTask"], tasks, in_cluster),
-        allow("TagRuns", ["ecs:TagResource"], tasks, {"StringEquals": {"ecs:CreateAction": "RunTask"}}),
+        # A gateway knows a session by the tags of its task: nobody who starts runs here may name another environment
+        # in them, or change them afterwards.
+        allow(
+            "TagRuns",
+            ["ecs:TagResource"],
+            tasks,
+            {"StringEquals": {"ecs:CreateAction": "RunTask", f"aws:RequestTag/{Tag.ENVIRONMENT}": environment}},
+        ),
         allow(
             "HandOnExecutionRole",
             ["iam:PassRole"],
@@ -180,7 +203,7 @@ def storage_endpoint(account: Account, state_bucket: str | None = None) -> Docum
                 allow(
                     "SavedState",
                     ["s3:GetObject", "s3:PutObject"],
-                    [f"arn:{account.partition}:s3:::{state_bucket}/*"],
+                    [_bucket(account, state_bucket, "*")],
                     {"StringEquals": {"aws:ResourceAccount": account.account_id}},
                 )
             )
@@ -188,19 +211,23 @@ def storage_endpoint(account: Account, state_bucket: str | None = None) -> Docum
     return document(*statements)
 
 
-def state_bucket(account: Account, bucket: str) -> Document:
-    """Policy of the state bucket: TLS only."""
-    arn = f"arn:{account.partition}:s3:::{bucket}"
+def private_bucket(account: Account, bucket: str) -> Document:
+    """Policy of a private bucket: TLS only; who may read or write it is in the roles."""
     return document(
         {
             "Sid": "TlsOnly",
             "Effect": "Deny",
             "Principal": "*",
             "Action": "s3:*",
-            "Resource": [arn, f"{arn}/*"],
+            "Resource": [_bucket(account, bucket), _bucket(account, bucket, "*")],
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         }
     )
+
+
+def _bucket(account: Account, name: str, key: str | None = None) -> str:
+    """ARN of a bucket, or with `key` (may hold `*`) of objects in it."""
+    return f"arn:{account.partition}:s3:::{name}" + (f"/{key}" if key else "")
 
 
 def _anyone(statement: dict[str, Any]) -> dict[str, Any]:

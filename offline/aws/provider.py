@@ -261,7 +261,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if "tags" in outputs:
             actual = {key: value for key, value in (outputs["tags"] or {}).items() if not key.startswith("aws:")}
             own = base.get("tags") or {}
-            defaults = self._aws.default_tags
+            defaults = self._aws.default_tags_of(base)
             state["tagsAll"] = actual
             # A default tag is the provider's, not the resource's, unless the program gave it here as well.
             state["tags"] = {k: v for k, v in actual.items() if k in own or defaults.get(k) != v}

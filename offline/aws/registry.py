@@ -31,7 +31,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "iam": ("iam",),
     "kms": ("kms",),
     "cloudwatch": ("cloudwatch",),
-    "s3": ("s3",),
+    "s3": ("s3", "s3_object", "s3_policy"),
     "scheduler": ("scheduler",),
     "servicediscovery": ("servicediscovery",),
     "secretsmanager": ("secretsmanager",),

@@ -153,7 +153,12 @@ class Aws:
 
     def tags_all(self, inputs: Props) -> dict[str, str]:
         """Returns the provider's default tags overlaid with the resource's own, as the real provider writes them."""
-        return {**self.default_tags, **(inputs.get("tags") or {})}
+        return {**self.default_tags_of(inputs), **(inputs.get("tags") or {})}
+
+    def default_tags_of(self, inputs: Props) -> dict[str, str]:
+        """Returns the default tags that reach a resource: the provider's, or those that it names in their place."""
+        override = (inputs.get("overrideProvider") or {}).get("defaultTags")
+        return self.default_tags if override is None else (override.get("tags") or {})
 
 
 class Resource(ABC):

@@ -1,12 +1,14 @@
 """The stand-in's buckets and their settings against a moto server."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offline.aws.resource import Aws, Props
+from offline.aws.resource import Aws, Endpoints, Props
 from tests.offline.aws_driver import CallError, Deployed, Driver
 from tests.offline.outputs import assert_complete
 
@@ -16,6 +18,7 @@ ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEnc
 VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+OBJECT = "aws:s3/bucketObjectv2:BucketObjectv2"
 OWNERSHIP = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"
 
 SWITCHES = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
@@ -174,6 +177,17 @@ def test_policy_is_compared_by_meaning(driver: Driver, bucket: Deployed) -> None
     assert driver.diff(deployed, {"bucket": bucket.id, "policy": respelt}).changed == []
 
 
+def test_a_bucket_that_denies_what_is_not_tls_takes_objects_and_keeps_its_policy(
+    driver: Driver, aws: Aws, bucket: Deployed
+) -> None:
+    deployed = driver.lifecycle(POLICY, {"bucket": bucket.id, **_policy("one")})
+    assert json.loads(deployed.state["policy"])["Statement"][0]["Condition"] == {
+        "Bool": {"aws:SecureTransport": "false"}
+    }
+    aws.client("s3").put_object(Bucket=bucket.id, Key="a", Body=b"x")
+    driver.assert_deletes(deployed)
+
+
 def test_lifecycle_rules_reach_s3(driver: Driver, aws: Aws, bucket: Deployed) -> None:
     everything = {"id": "everything", "status": "Enabled", "expiration": {"days": 3}}
     driver.create(LIFECYCLE, "rules", {"bucket": bucket.id, "rules": [REPORTS, everything]})
@@ -204,3 +218,63 @@ def test_versioning_is_suspended_not_deleted(driver: Driver, aws: Aws, bucket: D
 def test_bucket_that_was_never_versioned_is_disabled(driver: Driver, bucket: Deployed) -> None:
     wanted = {"bucket": bucket.id, "versioningConfiguration": {"status": "Disabled"}}
     assert driver.lifecycle(VERSIONING, wanted).state["versioningConfiguration"] == {"status": "Disabled"}
+
+
+CHECKSUMS = ("checksumCrc32", "checksumCrc32c", "checksumCrc64nvme", "checksumSha1", "checksumSha256")
+
+
+def _object(bucket: Deployed, content: str, **more: Any) -> Props:
+    digest = hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()
+    return {"bucket": bucket.id, "key": "policies/a.json", "content": content, "etag": digest, **more}
+
+
+def test_object_lives_drifts_and_dies_with_all_its_versions(driver: Driver, aws: Aws, bucket: Deployed) -> None:
+    client, place = aws.client("s3"), {"Bucket": bucket.id, "Key": "policies/a.json"}
+    client.put_bucket_versioning(Bucket=bucket.id, VersioningConfiguration={"Status": "Enabled"})
+    typed = {"contentType": "application/json"}
+    deployed = driver.lifecycle(OBJECT, _object(bucket, "{}", **typed), _object(bucket, '{"a":1}', **typed))
+    assert_complete(deployed, *CHECKSUMS)
+    assert deployed.state["arn"] == f"arn:aws:s3:::{bucket.id}/policies/a.json"
+    held = client.get_object(**place)
+    assert (held["Body"].read(), held["ContentType"]) == (b'{"a":1}', "application/json")
+    assert driver.diff(deployed, _object(bucket, "{}", key="b")).replaces == ["key"]
+
+    client.put_object(**place, Body=b"by hand", ContentType="application/json")
+    assert driver.drift(deployed) == ["etag"]
+    refreshed = driver.refresh(deployed)
+    assert refreshed is not None
+    healed = driver.update(refreshed, deployed.inputs)
+    assert client.get_object(**place)["Body"].read() == b'{"a":1}'
+    other = client.put_object(Bucket=bucket.id, Key="policies/a.json.other", Body=b"stays")
+    driver.assert_deletes(healed)
+    left = client.list_object_versions(Bucket=bucket.id)
+    assert [(one["Key"], one["VersionId"]) for one in left["Versions"]] == [
+        ("policies/a.json.other", other["VersionId"])
+    ]
+    assert "DeleteMarkers" not in left
+
+
+def test_tags_of_an_object_change_without_a_new_version(driver: Driver, aws: Aws, bucket: Deployed) -> None:
+    aws.client("s3").put_bucket_versioning(Bucket=bucket.id, VersioningConfiguration={"Status": "Enabled"})
+    deployed = driver.create(OBJECT, "o", _object(bucket, "{}", tags={"team": "a"}))
+    updated = driver.update(deployed, _object(bucket, "{}", tags={"team": "b"}))
+    assert updated.state["versionId"] == deployed.state["versionId"]
+    tags = aws.client("s3").get_object_tagging(Bucket=bucket.id, Key="policies/a.json")["TagSet"]
+    assert tags == [{"Key": "team", "Value": "b"}]
+
+
+def test_an_object_can_do_without_the_default_tags(
+    moto_url: str, tmp_path: Path, bucket: Deployed, driver: Driver
+) -> None:
+    endpoints = Endpoints({"sts": moto_url}, environment={})
+    tagging = Driver(Aws(driver.aws.region, endpoints, {"stack": "s"}, store_folder=str(tmp_path)))
+    without: Props = {"overrideProvider": {"defaultTags": {"tags": {}}}}
+    for more, expected in (({}, {"stack": "s", "team": "a"}), (without, {"team": "a"})):
+        deployed = tagging.lifecycle(OBJECT, _object(bucket, "{}", tags={"team": "a"}, **more))
+        assert (deployed.state["tags"], deployed.state["tagsAll"]) == ({"team": "a"}, expected)
+        tagging.delete(deployed)
+
+
+def test_objects_that_are_no_text_of_the_program_are_refused(driver: Driver) -> None:
+    _, failures = driver.check(OBJECT, "o", {"bucket": "b", "source": "x", "kmsKeyId": "k", "acl": "public-read"})
+    assert sorted(failures) == ["acl", "kmsKeyId", "source"]

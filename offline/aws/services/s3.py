@@ -242,26 +242,6 @@ class BucketVersioning(BucketSetting):
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
 
 
-class BucketPolicy(BucketSetting):
-    """Who may do what with a bucket."""
-
-    token = "aws:s3/bucketPolicy:BucketPolicy"
-    backed_by = "moto: s3.put_bucket_policy"
-    json_properties = frozenset({"policy"})
-
-    def put(self, aws: Aws, bucket: str, inputs: Props, /) -> None:
-        """Writes the policy."""
-        aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=inputs["policy"])
-
-    def get(self, client: Any, bucket: str, /) -> Props:
-        """Returns the policy."""
-        return {"policy": client.get_bucket_policy(Bucket=bucket)["Policy"]}
-
-    def remove(self, client: Any, bucket: str, _state: Props, /) -> None:
-        """Removes the policy."""
-        client.delete_bucket_policy(Bucket=bucket)
-
-
 class BucketLifecycleConfiguration(BucketSetting):
     """When objects and old versions are deleted or moved."""
 
@@ -311,7 +291,6 @@ RESOURCES: list[Resource] = [
     BucketPublicAccessBlock(),
     BucketServerSideEncryptionConfiguration(),
     BucketVersioning(),
-    BucketPolicy(),
     BucketLifecycleConfiguration(),
     BucketOwnershipControls(),
 ]
