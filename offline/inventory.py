@@ -1,4 +1,4 @@
-"""After `make demo`: start each session of the stack once, and show what the emulated AWS then holds.
+"""After `make demo-aws`: start each session of the stack once, and show what the emulated AWS then holds.
 
 Everything in the tables is read back with boto3; only the names of the sessions and how to start them come from the
 stack's outputs, which is what a person or `agentenv` would use too.
@@ -14,7 +14,7 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from components.models.tags import Role, Tag
+from components.models.tags import Role, Tag, tag_value
 
 SHORT_DIGEST = len("sha256:") + 12
 
@@ -53,7 +53,7 @@ def start(name: str, session: dict[str, Any], environment: dict[str, Any]) -> No
         },
         overrides=session["overrides"],
         tags=[
-            {"key": str(Tag.ENVIRONMENT), "value": session["environment"]},
+            {"key": str(Tag.ENVIRONMENT), "value": tag_value(session["environment"])},
             {"key": str(Tag.SESSION), "value": name},
         ],
     )
@@ -178,4 +178,4 @@ def _log_groups(environment: str, stack: str) -> Iterable[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "demo")
+    main(sys.argv[1] if len(sys.argv) > 1 else "demo-aws")

@@ -26,7 +26,7 @@ def prepare(layout: Layout) -> str:
     """Makes sure that the emulator runs, and returns its URL.
 
     A new emulator is empty, whatever Pulumi's state says. So the state that the `aws` stand-in keeps beside it
-    is emptied as well, and the file `.toolchain/run/aws-is-new` tells the next `make demo` to refresh first.
+    is emptied as well, and the file `.toolchain/run/aws-is-new` tells the next `make demo-aws` to refresh first.
 
     Raises:
         BootstrapError: it does not start.

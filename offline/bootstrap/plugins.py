@@ -17,7 +17,7 @@ from offline.bootstrap.layout import Layout
 
 _LANGUAGE_HOST = "pulumi-language-python"
 # Pulumi package -> the stand-in's module.
-STAND_INS = {"aws": "offline.aws", "docker-build": "offline.docker_build"}
+STAND_INS = {"aws": "offline.aws", "docker": "offline.docker", "docker-build": "offline.docker_build"}
 
 
 def prepare(layout: Layout) -> None:

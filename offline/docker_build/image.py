@@ -7,7 +7,15 @@ from offline.docker_build import ecr
 from offline.docker_build.build import Builder
 from offline.docker_build.context_hash import hash_context
 from offline.docker_build.inputs import context_location, dockerfile_of, is_loaded, is_pushed
-from offline.docker_build.reference import Reference, host_of, is_local, local_name, parse, registry_address
+from offline.docker_build.reference import (
+    Reference,
+    host_of,
+    is_local,
+    is_qualified,
+    local_name,
+    parse,
+    registry_address,
+)
 from offline.docker_build.registry_api import Manifest, delete_manifest, get_manifest
 
 COMPUTED = ("contextHash", "digest", "ref")
@@ -54,7 +62,11 @@ def make(
     if is_pushed(inputs):
         digests = [_push(builder, image_id, parse(tag), registries) for tag in tags]
         return {**outputs, "digest": digests[0], "ref": f"{tags[0]}@{digests[0]}"}
-    return {**outputs, "digest": image_id if loaded else ""}
+    if not loaded:
+        return outputs
+    # As the real provider does. `name@digest` is for registries: an engine finds its own images by tag or by id.
+    qualified = next((tag for tag in tags if is_qualified(tag)), None)
+    return {**outputs, "digest": image_id, "ref": f"{qualified}@{image_id}" if qualified else outputs["ref"]}
 
 
 def present_tags(tags: list[str], digest: str) -> list[str]:

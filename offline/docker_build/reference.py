@@ -67,6 +67,11 @@ def parse(text: str) -> Reference:
     return Reference(host, repository, tag or ("" if digest else "latest"), digest)
 
 
+def is_qualified(text: str) -> bool:
+    """Says whether an image name is complete: with the registry and, on Docker Hub, with `library/`."""
+    return text.startswith(parse(text).name)
+
+
 def host_of(address: str) -> str:
     """Returns the host of a registry's address, which may have a scheme before it and a repository behind."""
     return address.partition("://")[2].partition("/")[0] or address.partition("/")[0]

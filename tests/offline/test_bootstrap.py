@@ -265,7 +265,8 @@ class TestPlugins:
     @pytest.fixture(autouse=True)
     def requirements(self, layout: Layout) -> None:
         layout.bin.mkdir(parents=True)
-        (layout.root / "requirements.txt").write_text("pulumi-aws==7.1.0 \\\npulumi-docker-build==0.0.9 \\\n")
+        lines = ("pulumi-aws==7.1.0", "pulumi-docker==5.0.0", "pulumi-docker-build==0.0.9")
+        (layout.root / "requirements.txt").write_text("".join(f"{line} \\\n" for line in lines))
 
     def test_stand_ins_are_installed_where_the_cli_looks(self, layout: Layout) -> None:
         layout.python.parent.mkdir(parents=True)
@@ -276,6 +277,7 @@ class TestPlugins:
         for path, module in (
             (layout.bin / "pulumi-language-python", "offline.language_host"),
             (home / "resource-aws-v7.1.0" / "pulumi-resource-aws", "offline.aws"),
+            (home / "resource-docker-v5.0.0" / "pulumi-resource-docker", "offline.docker"),
             (home / "resource-docker-build-v0.0.9" / "pulumi-resource-docker-build", "offline.docker_build"),
         ):
             done = subprocess.run([path, "127.0.0.1:1"], capture_output=True, text=True, check=True)
@@ -290,7 +292,7 @@ class TestPlugins:
 
     def test_second_time_nothing_is_written(self, layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
         plugins.prepare(layout)
-        assert capsys.readouterr().out.count("stand-in:") == 3
+        assert capsys.readouterr().out.count("stand-in:") == 4
         plugins.prepare(layout)
         assert capsys.readouterr().out == ""
 

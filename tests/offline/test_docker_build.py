@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import docker
+import docker.errors
 import pytest
 from moto import mock_aws
 from pulumi.runtime.proto import provider_pb2
@@ -18,7 +20,7 @@ from offline.docker_build.diff import changed_inputs, replacing
 from offline.docker_build.engine_log import EngineLog
 from offline.docker_build.inputs import IMAGE, INDEX, checked
 from offline.docker_build.provider import Provider
-from offline.docker_build.reference import ECR_REGISTRY_VARIABLE, EcrHost, host_of, local_name, parse
+from offline.docker_build.reference import ECR_REGISTRY_VARIABLE, EcrHost, host_of, is_qualified, local_name, parse
 from tests.offline.aws_driver import CallError, RefusingContext
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -80,6 +82,14 @@ class TestReference:
         assert local_name(parse("ghcr.io/team/app:1")) == "ghcr.io/team/app"
         monkeypatch.delenv(ECR_REGISTRY_VARIABLE)
         assert local_name(parse(f"{ECR}/team/app:1")) == f"{ECR}/team/app"
+
+    @pytest.mark.parametrize(
+        ("text", "complete"),
+        [("team/app:1", False), ("debian", False), ("docker.io/debian:1", False), ("docker.io/library/debian:1", True)]
+        + [(f"{host}/team/app:1", True) for host in (ECR, "localhost", "127.0.0.1:5500")],
+    )
+    def test_complete_name(self, text: str, complete: bool) -> None:
+        assert is_qualified(text) is complete
 
     @pytest.mark.parametrize("address", [ECR, f"https://{ECR}", f"{ECR}/team/app", f"https://{ECR}/v2/"])
     def test_host_of_a_registrys_address(self, address: str) -> None:
@@ -400,6 +410,42 @@ class TestRealEngine:
         inputs = image_inputs(context, dockerfile={"inline": f"FROM {base}\nRUN echo because >&2; exit 9\n"})
         with pytest.raises(BuildError, match=r"docker build: exit code 1\n(.*\n)*.*because(.*\n)*.*exit code: 9"):
             make(inputs)
+
+    def test_loaded_image_is_in_the_engine_and_nowhere_else(self, context: Path, repository: str) -> None:
+        local, qualified = f"{repository}:v1", f"{ECR}/{repository}:v1"
+        built = make(image_inputs(context, push=False, load=True, tags=[local, qualified]))
+        engine = docker.from_env()
+        try:
+            found = engine.images.get(local)
+            assert found.id == built["digest"]
+            assert {local, qualified} <= set(found.tags)
+            # A complete name gets the digest that its registry would have; the engine itself goes by tag and id.
+            assert built["ref"] == f"{qualified}@{built['digest']}"
+            assert make(image_inputs(context, push=False, load=True, tags=[local]))["ref"] == local
+            assert registry_api.get_manifest(os.environ[ECR_REGISTRY_VARIABLE], repository, "v1") is None
+        finally:
+            for tag in (local, qualified):
+                engine.images.remove(tag)
+            engine.close()
+
+    def test_preview_loads_nothing(self, context: Path, repository: str) -> None:
+        make(image_inputs(context, push=False, load=True, tags=[f"{repository}:v1"]), preview=True)
+        with pytest.raises(docker.errors.ImageNotFound):
+            docker.from_env().images.get(f"{repository}:v1")
+
+    def test_loaded_image_outlives_its_resource(self, context: Path, repository: str) -> None:
+        inputs = image_inputs(context, push=False, exports=[{"docker": {}}], tags=[f"{repository}:v1"])
+        log = SilentLog()
+        created = Provider(log).Create(
+            provider_pb2.CreateRequest(urn=URN, properties=wire.encode(inputs)), RefusingContext()
+        )
+        Provider(log).Delete(
+            provider_pb2.DeleteRequest(urn=URN, id=created.id, properties=created.properties), RefusingContext()
+        )
+        engine = docker.from_env()
+        assert engine.images.get(f"{repository}:v1").id == wire.decode(created.properties)["digest"]
+        engine.images.remove(f"{repository}:v1")
+        engine.close()
 
     def test_platform_that_the_engine_cannot_run_is_refused(self, context: Path) -> None:
         with pytest.raises(BuildError, match=r"'linux/s390x': this Docker engine builds .*linux/"):
