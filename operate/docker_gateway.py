@@ -1,0 +1,74 @@
+"""An environment's gateway on a Docker host: what it enforces, and whom it lets in."""
+
+import json
+from ipaddress import IPv4Address
+from typing import Any
+
+import docker
+
+from operate.engine import asking_engine, connect, run_in
+from operate.explain import PACKAGE_MANAGERS, InForce, Registry
+from operate.failures import Failure, unreachable
+from operate.outputs import DockerEnvironment
+
+PROGRAM = ["python3", "-m", "egress_gateway"]
+
+
+class Gateway:
+    """The running gateway of an environment."""
+
+    def __init__(self, client: docker.DockerClient, environment: DockerEnvironment) -> None:
+        self._client, self._name = client, environment.gateway.container
+
+    def in_force(self) -> InForce:
+        """What it enforces; where it has no policy, the rule that stands in its place instead of a hash.
+
+        Raises:
+            Failure: it does not run, or says something else.
+        """
+        text = self._told("policy")
+        try:
+            told: dict[str, Any] = json.loads(text)
+            if not told["in_force"]:
+                return InForce((), str(told["rule"]), f"gateway {self._name} lets nothing out: {told['rule']}")
+            hosts = [entry for entry in told["policy"]["hosts"] if entry["field"] == PACKAGE_MANAGERS]
+            registries = tuple(Registry(entry["host"], entry["port"]) for entry in hosts)
+            return InForce(registries, str(told["policy_hash"]), f"told by gateway {self._name}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise unreachable(
+                f"gateway {self._name} gives no policy that this agentenv reads ({type(error).__name__}: {error}). "
+                "Fix: run pulumi up with this version."
+            ) from None
+
+    def admit(self, session: str, source: IPv4Address) -> None:
+        """Let a session in from an address; returns once that is in force.
+
+        Raises:
+            Failure: the gateway refused.
+        """
+        self._told("admit", "--session", session, "--source", f"{source}/32")
+
+    def dismiss(self, source: IPv4Address) -> None:
+        """Forget an address.
+
+        Raises:
+            Failure: the gateway refused.
+        """
+        self._told("dismiss", "--source", f"{source}/32")
+
+    def _told(self, *arguments: str) -> str:
+        with asking_engine(f"gateway {self._name}"):
+            container = self._client.containers.get(self._name)
+            code, out, err = run_in(container, [*PROGRAM, *arguments])
+        if code != 0:
+            reason = (err or out).strip().rpartition("\n")[2] or f"exit code {code}"
+            raise unreachable(f"gateway {self._name} refused {arguments[0]}: {reason}")
+        return out
+
+
+def ask(environment: DockerEnvironment) -> InForce:
+    """What the gateway enforces; where nobody can be asked, that and why."""
+    try:
+        return Gateway(connect(), environment).in_force()
+    except Failure as failure:
+        return InForce(None, None, f"from the stack's outputs alone: {failure}")

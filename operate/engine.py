@@ -1,0 +1,69 @@
+"""The Docker engine: how it is asked, and how its refusals are told."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+
+from operate.failures import unreachable
+
+SECONDS = 120
+NOT_RUNNING = 409
+"""HTTP status of a command in a container that does not run."""
+
+
+@contextmanager
+def asking_engine(about: str) -> Iterator[None]:
+    """The engine's own reason for what it refuses, as one error.
+
+    Args:
+        about: What is being done, for the error.
+
+    Raises:
+        Failure: it refused, or could not be reached.
+    """
+    try:
+        yield
+    except NotFound as error:
+        raise unreachable(f"{about}: {error.explanation}. Fix: run pulumi up.") from None
+    except APIError as error:
+        if error.status_code == NOT_RUNNING:
+            raise unreachable(f"{about}: {error.explanation}. Fix: docker start it, or run pulumi up.") from None
+        raise unreachable(f"{about}: the engine refused: {error.explanation}") from None
+    except (DockerException, OSError) as error:
+        raise unreachable(
+            f"The Docker engine cannot be reached ({error}). Fix: start it, or set DOCKER_HOST to this stack's host."
+        ) from None
+
+
+def connect() -> docker.DockerClient:
+    """A client of the engine that the environment variables name.
+
+    Raises:
+        Failure: it cannot be reached.
+    """
+    with asking_engine("connecting"):
+        client = docker.from_env(timeout=SECONDS)
+        client.ping()
+        return client
+
+
+def run_in(container: Container, command: list[str]) -> tuple[int, str, str]:
+    """Run a command in a container, through no shell.
+
+    Returns:
+        Exit code, standard output, standard error.
+    """
+    # Without a stream the exit code is known, and `demux` makes the output two parts; the stubs know neither.
+    done: Any = container.exec_run(command, demux=True)
+    out, err = ((part or b"").decode(errors="replace") for part in done.output)
+    return int(done.exit_code), out, err
+
+
+def described(client: docker.DockerClient, isolation: str) -> str:
+    """Name and version of the engine and of the runtime that sessions run under."""
+    version: Mapping[str, object] = client.version()
+    return f"docker {version['Version']} ({isolation})"
