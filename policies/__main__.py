@@ -17,5 +17,4 @@ if __name__ == "__main__":
         policies=[rule.policy for rule in RULES],
         enforcement_level=EnforcementLevel.MANDATORY,
         description="The fence of agent Environments and Sessions",
-        provider="aws",
     )

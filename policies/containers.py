@@ -31,6 +31,12 @@ class Container:
                 yield str(pair.get("name")), pair.get("value")
 
 
+def is_root(user: Any) -> bool:
+    """Whether a container's `user` is root, or is left to the image, which may say root."""
+    name = str("" if user is None else user).partition(":")[0].strip()
+    return name in ("", "root") or (name.isdigit() and int(name) == 0)
+
+
 def containers(args: Judged, findings: Findings) -> Iterator[Container]:
     """The containers of a task definition; definitions that cannot be read are a violation, never a pass."""
     with findings.deferring():

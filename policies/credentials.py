@@ -24,7 +24,8 @@ _HARMLESS_NAME = re.compile(
     r"(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|IDEMPOTENCY|PROJECT|KMS|OBJECT)_KEY$|(?:^|_)(?:PAD|EOS|BOS|STOP)_TOKEN$"
 )
 """Names that end like a secret's and never hold one: keys of records, caches and projects, tokens of text."""
-_REFERENCE = re.compile(r"arn:aws[a-z-]*:(?:secretsmanager|ssm|kms):\S+")
+_REFERENCE = re.compile(r"arn:aws[a-z-]*:(?:secretsmanager|ssm|kms):\S+|file:/\S+|/run/secrets/[\w.-]+")
+"""What says where a secret is: an ARN, a file on the Docker host, or where the session finds that file."""
 
 
 def shape(text: str) -> str | None:

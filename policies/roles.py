@@ -1,10 +1,12 @@
-"""What a resource is in the fence, as its tags say it. Whatever says nothing is judged as a limited session."""
+"""What a resource is in the fence, as its tags or labels say. Whatever says nothing is judged as a limited session."""
 
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from components.models.tags import Role, Tag
+from components.models.tags import label as label_of
+from policies.docker_host import CONTAINER_MODE, OBJECTS, capabilities, label, network_mode
 from policies.reading import get, shown
 from policies.verdict import Findings
 
@@ -42,11 +44,13 @@ class Judged(Protocol):
 
 
 def tag(resource: Judged, key: Tag) -> str | None:
-    """Value of one tag: the resource's own, else the provider's default, else what `tagsAll` says.
+    """Value of one tag: the resource's own, else the provider's default, else what `tagsAll` says; or of one label.
 
     Raises:
         UnknownValueError: the value is known only at `up`.
     """
+    if resource.resource_type in OBJECTS:
+        return label(resource.props, label_of(key))
     value = get(resource.props, "tags", key)
     if value is None:
         value = get(_default_tags(resource), key)
@@ -74,6 +78,16 @@ def networking(resource: Judged) -> str:
 def is_session(resource: Judged) -> bool:
     """Whether it is judged as a session's."""
     return role(resource) == Role.SESSION
+
+
+def owns_namespace(container: Judged) -> bool:
+    """Whether it is a fence with a network namespace of its own, in which it sets the rules."""
+    return role(container) == Role.FENCE and not network_mode(container.props).startswith(CONTAINER_MODE)
+
+
+def sets_rules(container: Judged) -> bool:
+    """Whether it is a fence that has what setting the rules of its namespace needs."""
+    return owns_namespace(container) and "NET_ADMIN" in capabilities(container.props, "adds")
 
 
 def may_reach_ranges(resource: Judged) -> bool:

@@ -9,6 +9,7 @@ from pulumi_policy import EnforcementLevel, StackValidationPolicy
 from policies.catalogue import RULES
 from policies.verdict import Rule
 
+OWN_PACKAGE = "agent-environments"
 TABLE_FILE = Path(__file__).with_name("RULES.md")
 
 HEAD = """\
@@ -54,11 +55,11 @@ def _row(rule: Rule) -> str:
 def _type_name(token: str) -> str:
     package, _, rest = token.partition(":")
     module, _, name = rest.rpartition(":")
-    return (
-        f"{package} {module.partition('/')[0]} {name}"
-        if module.partition("/")[0] != "index" and name
-        else name or token
-    )
+    if not name:
+        return token
+    folder = module.partition("/")[0]
+    words = ("" if package == OWN_PACKAGE else package, "" if folder == "index" else folder, name)
+    return " ".join(word for word in words if word)
 
 
 def main(arguments: list[str]) -> int:

@@ -52,6 +52,11 @@ def fsbp(control: str, title: str) -> Control:
     return Control("AWS FSBP", "1.0.0", control, title)
 
 
+def cis(control: str, title: str) -> Control:
+    """A recommendation of the CIS Docker Benchmark."""
+    return Control("CIS Docker", "1.6.0", control, title)
+
+
 def nist(control: str, title: str) -> Control:
     """A control of NIST SP 800-53."""
     return Control("NIST 800-53", "rev. 5", control, title)

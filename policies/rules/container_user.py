@@ -1,11 +1,9 @@
 """No container runs as root."""
 
-from typing import Any
-
 from pulumi_policy import ResourceValidationArgs, Severity
 
 from policies.aws import TASK_DEFINITION
-from policies.containers import containers
+from policies.containers import containers, is_root
 from policies.reading import shown
 from policies.verdict import Findings, fsbp, nist, resource_rule
 
@@ -14,13 +12,8 @@ def check(args: ResourceValidationArgs, findings: Findings) -> None:
     """Report each container whose user is root or is left to the image, which may say root."""
     for container in containers(args, findings):
         user = container.body.get("user")
-        if _is_root(user):
+        if is_root(user):
             findings.violation(f"{container.at}.user", "is missing" if user is None else f"is {shown(user)}")
-
-
-def _is_root(user: Any) -> bool:
-    name = str("" if user is None else user).partition(":")[0].strip()
-    return name in ("", "root") or (name.isdigit() and int(name) == 0)
 
 
 RULE = resource_rule(

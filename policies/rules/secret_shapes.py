@@ -1,12 +1,13 @@
 """No known kind of credential stands in plain text: in tags, containers, scheduled input or what a component is given.
 
-All of these end up in Pulumi's state and in AWS's own listings, where everyone who may read may copy them.
+All of these end up in Pulumi's state and in listings of AWS or of the engine: whoever may read them may copy them.
 """
 
 from pulumi_policy import ResourceValidationArgs, Severity
 
 from policies.aws import ENVIRONMENT, EVENT_TARGET, SCHEDULE, SESSION, TASK_DEFINITION
 from policies.credentials import credentials
+from policies.docker_host import CONTAINER, NETWORK, VOLUME
 from policies.reading import get
 from policies.taggable import taggable_types
 from policies.verdict import Findings, fsbp, nist, resource_rule
@@ -17,6 +18,9 @@ PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     EVENT_TARGET: (("input",),),
     ENVIRONMENT: ((),),
     SESSION: ((),),
+    CONTAINER: (("envs",), ("command",), ("entrypoints",), ("labels",), ("uploads",), ("healthcheck",), ("logOpts",)),
+    NETWORK: (("labels",), ("options",)),
+    VOLUME: (("labels",), ("driverOpts",)),
 }
 """Besides tags, which are searched on everything; an empty path is all that a component is given."""
 
@@ -33,7 +37,7 @@ def check(args: ResourceValidationArgs, findings: Findings) -> None:
 
 RULE = resource_rule(
     "no-secret-in-plain-text",
-    "No credential stands in plain text in tags, container definitions, scheduled input or a session's declaration.",
+    "No credential stands in plain text in tags, containers, Docker objects, scheduled input or declared sessions.",
     types=taggable_types() | set(PATHS),
     check=check,
     severity=Severity.CRITICAL,
@@ -41,6 +45,6 @@ RULE = resource_rule(
         fsbp("ECS.8", "Secrets should not be passed as container environment variables"),
         nist("IA-5(7)", "Authenticator Management | No Embedded Unencrypted Static Authenticators"),
     ),
-    fix="revoke it, put a new one into Secrets Manager and refer to that by ARN under secrets",
+    fix="revoke it, put a new one into Secrets Manager or a file on the Docker host, and refer to that under secrets",
     applies_to=(*sorted(PATHS), "every AWS resource that takes tags"),
 )

@@ -28,5 +28,8 @@ RULE = resource_rule(
     check=check,
     severity=Severity.CRITICAL,
     controls=(nist("IA-5(7)", "Authenticator Management | No Embedded Unencrypted Static Authenticators"),),
-    fix="move it to the session's secrets: {name: ..., source: ARN of a Secrets Manager secret}",
+    fix=(
+        "move it to the session's secrets: {name: ..., source: ARN of a Secrets Manager secret, or file:/PATH on the "
+        "Docker host}"
+    ),
 )

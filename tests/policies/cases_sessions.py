@@ -128,6 +128,21 @@ CASES = [
     Case(VARIABLES, "compliant", "none", SESSION, {"session": _session()}),
     Case(
         VARIABLES,
+        "compliant",
+        "where a secret is",
+        SESSION,
+        {"session": _session(variables={"GCP_CREDENTIALS": "/run/secrets/GCP", "DB_SECRET": "file:/etc/agentenv/db"})},
+    ),
+    Case(
+        VARIABLES,
+        "violating",
+        "a secret like a path",
+        SESSION,
+        {"session": _session(variables={"DB_PASSWORD": "/run/secrets/../x y"})},
+        at=("session 'nightly'.variables['DB_PASSWORD']",),
+    ),
+    Case(
+        VARIABLES,
         "violating",
         "by name",
         ENVIRONMENT,

@@ -13,6 +13,8 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from policies.aws import EGRESS_RULE, LOG_GROUP, SECURITY_GROUP, SERVICE, VPC
 from policies.catalogue import RULES
+from policies.docker_host import CONTAINER
+from tests.policies.docker_objects import FENCE
 from tests.policies.judging import UNKNOWN
 
 PACK = Path(__file__).resolve().parents[2] / "policies"
@@ -78,6 +80,14 @@ def test_an_unknown_is_a_notice_beside_what_is_judged(analyzer: Any) -> None:
     response = analyzer.Analyze(_request(LOG_GROUP, {"kmsKeyId": UNKNOWN, "retentionInDays": 0, "tags": UNKNOWN}))
     assert _found(response) == {"log-retention"}
     assert {"log-encryption", "required-tags"} <= _found(response, analyzer_pb2.ADVISORY)
+
+
+def test_a_container_on_a_docker_host_is_judged_by_its_labels(analyzer: Any) -> None:
+    fence = {key: value for key, value in FENCE.items() if value is not None} | {"privileged": True, "user": UNKNOWN}
+    response = analyzer.Analyze(_request(CONTAINER, fence))
+    assert _found(response) == {"docker-not-privileged"}
+    assert _found(response, analyzer_pb2.ADVISORY) == {"docker-not-root"}
+    assert "docker-session-behind-fence" in _found(analyzer.Analyze(_request(CONTAINER, fence | {"labels": []})))
 
 
 def test_missing_tags_come_back_repaired(analyzer: Any) -> None:

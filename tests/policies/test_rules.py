@@ -1,14 +1,34 @@
 """Every rule on compliant, violating, unknown and foreign resources; the tables are in cases_*.py."""
 
+from dataclasses import replace
+
 import pytest
 from pulumi_policy import StackValidationPolicy
 
 from policies.aws import EGRESS_RULE, SECURITY_GROUP
-from tests.policies import cases_iam, cases_network, cases_sessions, cases_tasks
+from tests.policies import (
+    cases_docker,
+    cases_docker_fence,
+    cases_docker_stack,
+    cases_iam,
+    cases_network,
+    cases_sessions,
+    cases_tasks,
+)
 from tests.policies.judging import BY_NAME, Case, Node, judge, judge_stack, urn
 
-CASES: list[Case] = [*cases_network.CASES, *cases_iam.CASES, *cases_tasks.CASES, *cases_sessions.CASES]
+CASES: list[Case] = [
+    *cases_network.CASES,
+    *cases_iam.CASES,
+    *cases_tasks.CASES,
+    *cases_sessions.CASES,
+    *cases_docker.CASES,
+    *cases_docker_fence.CASES,
+    *cases_docker_stack.CASES,
+]
 FOREIGN = "random:index/randomId:RandomId"
+REFUSES = {"docker-no-service-no-plugin"}
+"""Rules that refuse all of their types, whatever their inputs."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -24,11 +44,17 @@ def test_says_what_the_table_says(case: Case) -> None:
         assert not case.at
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if "runtime" in case.props], ids=lambda case: case.id)
+def test_judges_a_declaration_alike_on_every_runtime(case: Case) -> None:
+    assert case.props["runtime"] == "fargate"
+    assert replace(case, props=case.props | {"runtime": "docker"}).run() == case.run()
+
+
 @pytest.mark.parametrize("state", ["compliant", "violating", "unknown"])
 @pytest.mark.parametrize("rule", BY_NAME)
 def test_the_tables_cover_every_rule(rule: str, state: str) -> None:
     found = [case for case in CASES if (case.rule, case.state) == (rule, state)]
-    assert found
+    assert bool(found) == (state == "violating" or rule not in REFUSES)
     if state == "violating":
         assert all(case.at for case in found)
 
