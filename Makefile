@@ -9,7 +9,7 @@ STACK ?= demo
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo destroy test lint format lock bench down status clean
+.PHONY: help setup demo demo-aws destroy test lint format lock bench down status clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -17,7 +17,14 @@ help: ## list these targets
 setup: ## install the toolchain and start the servers (the first time 5-15 min, then 1-2 s)
 	@$(BOOTSTRAP) up
 
-demo: setup ## pulumi up of the demo stack on an emulated AWS, then a table of what exists there
+demo: setup ## pulumi up of the demo stack on Docker, then agentenv verify in each of its sessions
+	@$(ENV); \
+	pulumi stack select --create --non-interactive $(STACK); \
+	pulumi up --yes --suppress-outputs --stack $(STACK) --policy-pack policies --refresh; \
+	python -m offline.demo $(STACK)
+
+demo-aws: STACK = demo-aws
+demo-aws: setup ## pulumi up of the demo-aws stack on an emulated AWS, then a table of what exists there
 	@$(ENV); \
 	pulumi stack select --create --non-interactive $(STACK); \
 	refresh=; if [ -e .toolchain/run/aws-is-new ]; then refresh=--refresh; fi; \
@@ -25,7 +32,7 @@ demo: setup ## pulumi up of the demo stack on an emulated AWS, then a table of w
 	rm -f .toolchain/run/aws-is-new; \
 	python -m offline.inventory $(STACK)
 
-destroy: setup ## pulumi destroy of the demo stack
+destroy: setup ## pulumi destroy of the demo stack (STACK=demo-aws for the other one)
 	@$(ENV); pulumi destroy --yes --refresh --stack $(STACK)
 
 test: setup ## run every test, with the real pulumi engine and the Docker engine
@@ -42,7 +49,7 @@ format: ## let ruff format and fix
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS .venv/bin/uv pip compile --quiet --python-version 3.11 \
+UV_COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--constraint offline/toolchain/constraints.txt pyproject.toml
 
@@ -52,7 +59,7 @@ lock: ## write the hash-pinned requirement files anew from pyproject.toml
 	@$(UV_COMPILE) --upgrade --extra dev --output-file requirements-dev.txt
 
 bench: setup ## print the benchmarks' ratios
-	@$(ENV); for benchmark in benchmarks/*.py; do echo "== $$benchmark"; python "$$benchmark"; done
+	@$(ENV); for benchmark in program_time egress; do echo "== $$benchmark"; python -m benchmarks.$$benchmark; done
 
 down: ## stop the servers that were started here
 	@$(BOOTSTRAP) down

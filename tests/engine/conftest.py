@@ -125,6 +125,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 @pytest.fixture(scope="module")
 def deployment(emulator: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A stack that does not exist yet; whatever is left of it at the end goes with the emulator."""
+    return project(tmp_path_factory, emulator)
+
+
+def project(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> Deployment:
+    """The project with a folder and a state of its own; `variables` for the engine and its plugins."""
     folder, state = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("state")
     (folder / "Pulumi.yaml").write_text(
         yaml.safe_dump(
@@ -135,7 +140,7 @@ def deployment(emulator: dict[str, str], tmp_path_factory: pytest.TempPathFactor
             }
         )
     )
-    environment = emulator | {
+    environment = variables | {
         "PULUMI_BACKEND_URL": f"file://{state}",
         "PULUMI_CONFIG_PASSPHRASE": "test",
         "PULUMI_HOME": os.environ.get("PULUMI_HOME", str(tmp_path_factory.mktemp("pulumi"))),

@@ -1,6 +1,7 @@
 """The life of a stack, from its first `up` to `destroy`. The tests of this module follow on each other."""
 
 import copy
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from pulumi import automation as auto
 
+from components.plans.egress import policy_hash
 from tests.engine.conftest import POLICIES, STACK, Deployment
 
 pytestmark = [pytest.mark.engine, pytest.mark.containers]
@@ -87,6 +89,9 @@ EPHEMERAL = {
 }
 
 
+POLICY_OF_API_CLIENT = "aws:s3/bucketObjectv2:BucketObjectv2 api-client_gateway"
+
+
 def test_bad_input_is_one_error_before_anything_is_created(deployment: Deployment) -> None:
     bad = changed(sessions=[SERVICE | {"environment": "api-clint"}])
     bad["environments"][0]["config"]["packages"]["pip"].append("six; rm -rf /")
@@ -147,9 +152,33 @@ def test_a_session_is_started_with_what_the_outputs_say(deployment: Deployment) 
             }
         },
         overrides=session["overrides"],
+        tags=[
+            {"key": "agentenv:environment", "value": session["environment"]},
+            {"key": "agentenv:session", "value": "order-desk"},
+        ],
     )
     assert answer["failures"] == []
     assert answer["tasks"][0]["overrides"]["cpu"] == "1024"
+
+
+def policy_in_s3(deployment: Deployment, environment: str) -> Any:
+    """What the gateway of this environment reads."""
+    s3 = deployment.client("s3")
+    (bucket,) = [one["Name"] for one in s3.list_buckets()["Buckets"] if "policies" in one["Name"]]
+    return json.loads(s3.get_object(Bucket=bucket, Key=f"egress-policies/{environment}.json")["Body"].read())
+
+
+def test_each_gateway_is_given_the_policy_that_the_outputs_show(deployment: Deployment) -> None:
+    environments = deployment.stack.outputs()["environments"].value
+    assert set(environments) == {"data-analysis", "api-client"}
+    for name, environment in environments.items():
+        assert policy_in_s3(deployment, name) == environment["egress_policy"]
+        assert environment["policy_hash"] == policy_hash(environment["egress_policy"])
+
+
+def test_the_gateway_image_holds_the_registries_of_an_environment_that_may_use_them(deployment: Deployment) -> None:
+    found = deployment.client("ecr").describe_images(repositoryName="agentenv/test/gateway")["imageDetails"]
+    assert len(found) == 2
 
 
 def test_a_second_preview_is_empty(deployment: Deployment) -> None:
@@ -184,8 +213,37 @@ def test_a_service_adds_its_own_resources_only(deployment: Deployment) -> None:
 def test_a_session_that_needs_nothing_of_its_own_adds_no_resource(deployment: Deployment) -> None:
     deployment.declare(changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL]))
     steps = deployment.up()
-    assert steps.changed() == []
+    # Its MCP server is one more host of the policy.
+    assert steps.changed() == [POLICY_OF_API_CLIENT]
+    assert steps.operations[POLICY_OF_API_CLIENT] == "update"
     assert deployment.stack.outputs()["sessions"].value["one-more"]["overrides"]["cpu"] == "2048"
+
+
+def test_an_allowed_host_changes_the_policy_and_starts_no_gateway_anew(deployment: Deployment) -> None:
+    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL])
+    data["environments"][1]["config"]["networking"]["allowed_hosts"].append("b.example.com")
+    deployment.declare(data)
+    steps = deployment.up()
+    assert steps.changed() == [POLICY_OF_API_CLIENT]
+    assert steps.operations[POLICY_OF_API_CLIENT] == "update"
+    policy = policy_in_s3(deployment, "api-client")
+    assert "b.example.com" in {entry["host"] for entry in policy["hosts"]}
+    assert policy == deployment.stack.outputs()["environments"].value["api-client"]["egress_policy"]
+    deployment.preview(expect_no_changes=True)
+
+
+def test_a_policy_widened_by_hand_is_seen_and_put_back(deployment: Deployment) -> None:
+    good = policy_in_s3(deployment, "api-client")
+    s3 = deployment.client("s3")
+    (bucket,) = [one["Name"] for one in s3.list_buckets()["Buckets"] if "policies" in one["Name"]]
+    wide = good | {"hosts": [*good["hosts"], {"host": "evil.example.com", "port": 443, "field": "x"}]}
+    s3.put_object(
+        Bucket=bucket, Key="egress-policies/api-client.json", Body=json.dumps(wide), ContentType="application/json"
+    )
+    deployment.stack.refresh(color="never")
+    closing = deployment.up()
+    assert closing.changed() == closing.changed("BucketObjectv2")
+    assert policy_in_s3(deployment, "api-client") == good
 
 
 def test_a_rule_opened_by_hand_is_seen_and_closed(deployment: Deployment) -> None:
@@ -260,6 +318,7 @@ def left_in_aws(deployment: Deployment) -> list[str]:
     found += client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
     found += [n["Id"] for n in client("servicediscovery").list_namespaces()["Namespaces"]]
     found += [s["Name"] for s in client("scheduler").list_schedules()["Schedules"]]
+    found += [b["Name"] for b in client("s3").list_buckets()["Buckets"]]
     found += [
         key["KeyId"]
         for key in client("kms").list_keys()["Keys"]

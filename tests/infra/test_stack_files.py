@@ -17,11 +17,17 @@ def test_a_committed_stack_file_is_valid(file: Path) -> None:
     stack = Stack.parse(config["agent-environments:stack"])
     assert stack.environments
     assert stack.sessions
-    assert config["aws:region"]
+    assert stack.runtime == "docker" or config["aws:region"]
 
 
-def test_there_is_a_demo_and_two_teams() -> None:
-    assert {file.name for file in FILES} >= {"Pulumi.demo.yaml", "Pulumi.research.yaml", "Pulumi.support.yaml"}
+def test_there_is_a_demo_for_each_runtime_and_two_teams() -> None:
+    runtimes = {
+        file.name: Stack.parse(yaml.safe_load(file.read_text())["config"]["agent-environments:stack"]).runtime
+        for file in FILES
+    }
+    assert runtimes["Pulumi.demo.yaml"] == "docker"
+    assert runtimes["Pulumi.demo-aws.yaml"] == "fargate"
+    assert {"Pulumi.research.yaml", "Pulumi.support.yaml"} <= runtimes.keys()
 
 
 def test_the_program_is_under_100_lines() -> None:

@@ -1,0 +1,214 @@
+"""The life of a stack on the machine's own Docker engine. The tests of this module follow on each other."""
+
+import copy
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from pulumi import automation as auto
+
+from components.models.tags import Tag, label
+from tests.engine.conftest import STACK, Deployment, project
+
+pytestmark = [pytest.mark.engine, pytest.mark.containers]
+
+PORT = 18231
+GREETING = "served from behind the fence"
+SERVE = (
+    "import http.server, socketserver\n"
+    "class Answer(http.server.BaseHTTPRequestHandler):\n"
+    "    def do_GET(self):\n"
+    "        self.send_response(200); self.end_headers(); self.wfile.write(b'" + GREETING + "')\n"
+    f"socketserver.ThreadingTCPServer(('0.0.0.0', {PORT}), Answer).serve_forever()\n"
+)
+DECLARED: dict[str, Any] = {
+    "team": "research",
+    "docker": {"range": "10.221.0.0/16"},
+    "environments": [
+        {"name": "open", "config": {"type": "cloud", "networking": {"type": "unrestricted"}}},
+        {
+            "name": "shut",
+            "config": {
+                "type": "cloud",
+                "networking": {"type": "limited", "allowed_hosts": ["a.example.test"], "allow_mcp_servers": True},
+            },
+        },
+    ],
+    "sessions": [
+        {"name": "digest", "environment": "open", "pattern": "ephemeral", "agent": {"model": "m", "max_turns": 3}},
+        {"name": "desk", "environment": "shut", "pattern": "ephemeral", "agent": {"model": "m", "max_turns": 3}},
+        {
+            "name": "bot",
+            "environment": "shut",
+            "pattern": "long_running",
+            "command": ["python3", "-c", SERVE],
+            "ports": [PORT],
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A stack that does not exist yet, with a state of its own."""
+    return project(tmp_path_factory, {})
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[docker.DockerClient]:
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+def of_stack() -> dict[str, Any]:
+    return {"label": [f"{label(Tag.STACK)}={STACK}"]}
+
+
+def outputs(deployment: Deployment) -> dict[str, Any]:
+    return {name: output.value for name, output in deployment.stack.outputs().items()}
+
+
+def agentenv(deployment: Deployment, *arguments: str, code: int = 0, json_answer: bool = True) -> dict[str, Any]:
+    """`agentenv ... --json` on this stack's outputs."""
+    file = deployment.folder / "outputs.json"
+    file.write_text(json.dumps(outputs(deployment)))
+    done = subprocess.run(
+        [sys.executable, "-m", "operate", *arguments, "--outputs", str(file), "--json"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    answer = json.loads(done.stdout) if json_answer else {}
+    assert isinstance(answer, dict)
+    return answer
+
+
+def probes(evidence: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {probe["title"]: probe for probe in evidence["probes"]}
+
+
+def ids(engine: docker.DockerClient) -> dict[str, str]:
+    return {str(container.name): str(container.id) for container in engine.containers.list(filters=of_stack())}
+
+
+def test_up_places_everything_and_a_second_preview_finds_nothing_to_do(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    deployment.declare(DECLARED)
+    steps = deployment.up()
+    assert set(steps.operations.values()) == {"create"}
+    assert {"agentenv_test_shut_gateway", "agentenv_test_shut_anchor", "agentenv_test_open_gateway"} <= ids(
+        engine
+    ).keys()
+    assert deployment.preview().changed() == []
+    assert set(deployment.preview(refresh=True).operations.values()) == {"refresh"}
+
+
+def test_a_service_answers_on_the_loopback_address_of_the_host_alone(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=3) as answer:
+                assert answer.read().decode() == GREETING
+                break
+        except OSError:
+            assert time.monotonic() < deadline, "the service does not answer"
+            time.sleep(0.2)
+    published = {
+        binding["HostIp"]
+        for container in engine.containers.list(filters=of_stack())
+        for bindings in container.ports.values()
+        for binding in bindings or ()
+    }
+    assert published == {"127.0.0.1"}
+
+
+def test_a_service_is_verified_in_its_own_container_and_a_run_in_a_twin(deployment: Deployment) -> None:
+    # The declared host exists nowhere: the gateway lets it through, and says what failed behind it.
+    for session in ("bot", "desk"):
+        evidence = agentenv(deployment, "verify", session)
+        assert all(probe["ok"] for probe in evidence["probes"]), evidence
+        assert "TCP past the gateway" in probes(evidence)
+
+
+def test_another_policy_is_in_force_at_once_and_restarts_no_gateway(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    before = ids(engine)
+    assert agentenv(deployment, "explain", "shut", "b.example.test")["verdict"] == "denied"
+    changed = copy.deepcopy(DECLARED)
+    changed["environments"][1]["config"]["networking"]["allowed_hosts"].append("b.example.test")
+    deployment.declare(changed)
+    steps = deployment.up()
+    assert {name.partition(" ")[2] for name in steps.changed()} == {"shut_gateway-policy"}
+    assert ids(engine) == before
+    assert agentenv(deployment, "explain", "shut", "b.example.test")["verdict"] == "allowed"
+    (in_force,) = [p for title, p in probes(agentenv(deployment, "verify", "desk")).items() if "policy" in title]
+    assert in_force["ok"], in_force
+
+
+def test_a_session_that_needs_nothing_of_its_own_is_no_resource(deployment: Deployment) -> None:
+    changed = copy.deepcopy(DECLARED)
+    changed["environments"][1]["config"]["networking"]["allowed_hosts"].append("b.example.test")
+    changed["sessions"].append(
+        {"name": "second", "environment": "shut", "pattern": "ephemeral", "agent": {"model": "m", "max_turns": 3}}
+    )
+    deployment.declare(changed)
+    assert deployment.up().changed() == []
+    assert "second" in outputs(deployment)["sessions"]
+
+
+def test_nothing_gets_out_while_the_gateway_is_dead_and_up_brings_it_back(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    engine.containers.get("agentenv_test_shut_gateway").kill()
+    session = engine.containers.get("agentenv_test_shut_bot_session")
+    for way in ((), ("--noproxy", "*"), ("--noproxy", "*", "--resolve", "a.example.test:443:198.51.100.1")):
+        code, said = session.exec_run(["curl", "-sS", "-m", "5", *way, "https://a.example.test/"])
+        assert code in (5, 6, 7, 97), said  # nobody resolves it, nobody answers
+    agentenv(deployment, "verify", "bot", code=3, json_answer=False)
+    steps = deployment.up(refresh=True)
+    assert "docker:index/container:Container shut_gateway" in steps.operations
+    assert all(probe["ok"] for probe in agentenv(deployment, "verify", "bot")["probes"])
+
+
+def test_what_the_policy_pack_refuses_is_not_created(deployment: Deployment, engine: docker.DockerClient) -> None:
+    changed = copy.deepcopy(DECLARED)
+    changed["sessions"].append(
+        {"name": "endless", "environment": "shut", "pattern": "ephemeral", "agent": {"model": "m"}}
+    )
+    deployment.declare(changed)
+    before = ids(engine)
+    with pytest.raises(auto.CommandError, match="max_turns"):
+        deployment.up()
+    assert ids(engine) == before
+
+
+def test_what_the_runtime_cannot_run_is_one_clear_error(deployment: Deployment) -> None:
+    changed = copy.deepcopy(DECLARED)
+    changed["sessions"][0]["schedule"] = {"expression": "rate(1 hour)"}
+    deployment.declare(changed)
+    with pytest.raises(auto.CommandError) as caught:
+        deployment.preview()
+    assert "sessions[0].schedule" in str(caught.value)
+
+
+def test_destroy_leaves_nothing_on_the_engine(deployment: Deployment, engine: docker.DockerClient) -> None:
+    deployment.declare(DECLARED)
+    deployment.stack.destroy(color="never")
+    assert engine.containers.list(all=True, filters=of_stack()) == []
+    assert engine.networks.list(filters=of_stack()) == []
+    assert engine.volumes.list(filters=of_stack()) == []
+    assert deployment.resources() == []
