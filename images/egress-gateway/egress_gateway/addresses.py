@@ -1,5 +1,6 @@
 """Which addresses a name may lead to."""
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ _SPECIAL = tuple(
     for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20", "2001:db8::/32")
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -45,7 +47,7 @@ def may_connect(address: Address, private_range: Network | None) -> bool:
         Without a range, whether the address is globally reachable; with one, whether it is in it. Link-local and
         metadata addresses never are, nor the gateway's own; loopback only if the range itself lies in it.
     """
-    if _in(address, _NEVER):
+    if _in(address, _NEVER) or _in(_inner(address), _NEVER):
         return False
     if private_range is None:
         return _is_global(address) and not is_own(address)
@@ -63,9 +65,19 @@ def is_own(address: Address) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             # Only a local address can be bound to; nothing is sent.
             probe.bind((str(address), 0))
-    except OSError:
-        return False
+    except OSError as error:
+        # Anything else, such as no file left to open, says nothing about the address.
+        return error.errno not in _NOT_HERE
     return True
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for, if it does."""
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            return IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.ipv4_mapped or address
+    return address
 
 
 def _is_global(address: Address) -> bool:

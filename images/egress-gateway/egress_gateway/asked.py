@@ -61,5 +61,5 @@ class Asked:
         if subject.route:
             record["route"] = subject.route
         elif subject.host is None and self.head is not None:
-            record["method"], record["target"] = self.head.method, shown(self.head.request.target)
+            record["method"], record["target"] = shown(self.head.request.method[:32]), shown(self.head.request.target)
         self._log("decision", record)

@@ -78,6 +78,7 @@ async def open_tunnel(
     host, port = subject.host or "", subject.port or 0
     upstream = await connect(await resolver.addresses(host, entry.private_range), port, limits.connect_seconds)
     try:
+        connection.established = True
         await connection.write(ESTABLISHED)
         hello = await _client_hello(connection, early, host, limits)
     except BaseException:
@@ -148,7 +149,15 @@ def join(
 
     Raises:
         ConnectionError: the client is gone.
+        InTunnel: the host is gone.
     """
+    if upstream.transport is None or upstream.transport.is_closing():
+        raise InTunnel("upstream-left")
     client = Side()
     more = connection.hand_over(client)
-    Tunnel(subject, connection.source, entry, client, upstream).start(flows, hello + more, done)
+    tunnel = Tunnel(subject, connection.source, entry, client, upstream)
+    try:
+        tunnel.start(flows, hello + more, done)
+    except BaseException:
+        flows.cut(tunnel, "internal-error")
+        raise

@@ -21,6 +21,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         transport: The connection; set once it is made.
         source: Address of the client.
+        established: Whether a tunnel has been promised, in which an HTTP answer would be taken for the host's.
     """
 
     transport: asyncio.Transport
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         self._full: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self.source = ""
+        self.established = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
@@ -145,6 +147,8 @@ class Connection(asyncio.Protocol):
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         self._task = None
+        if self._paused:
+            self.transport.resume_reading()
         return bytes(self._received)
 
     def _wake(self) -> None:

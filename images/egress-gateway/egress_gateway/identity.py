@@ -94,8 +94,9 @@ class Identities:
             session = await self._directory.session_at(source)
             if session is not None:
                 return session
-        if any(one.token_sha256 is None for one in candidates):
-            return candidates[0].session
+        for one in candidates:
+            if one.token_sha256 is None:
+                return one.session
         name, token = _basic(credentials)
         for one in candidates:
             if one.session == name and one.takes(token):

@@ -37,7 +37,25 @@ _HOP_BY_HOP = frozenset(
 )
 # What a client may hold as a credential of its own, what says where a request came from, and what h11 has dealt with.
 _NOT_SENT = frozenset(
-    {b"authorization", b"cookie", b"expect", b"forwarded", b"host", b"via", b"x-api-key", b"x-real-ip"}
+    {
+        b"api-key",
+        b"apikey",
+        b"authorization",
+        b"cookie",
+        b"dpop",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"job-token",
+        b"private-token",
+        b"via",
+        b"x-access-token",
+        b"x-amz-security-token",
+        b"x-api-key",
+        b"x-auth-token",
+        b"x-goog-api-key",
+        b"x-real-ip",
+    }
 )
 _NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-egress-")
 # What would set state in the client, send it past the gateway, or pass for the gateway's own word.
@@ -231,7 +249,9 @@ def _request_headers(headers: RawHeaders, credential: str, secret: str) -> CIMul
     dropped = _HOP_BY_HOP | _NOT_SENT | _named_by_connection(pairs) - {b"content-length"}
     sent: CIMultiDict[str] = CIMultiDict()
     for key, value in pairs:
-        if key in dropped or key.startswith(_NOT_SENT_PREFIXES):
+        # Some programs read an underscore as a hyphen.
+        plain = key.replace(b"_", b"-")
+        if key in dropped or plain in dropped or plain.startswith(_NOT_SENT_PREFIXES):
             continue
         try:
             sent.add(key.decode("ascii"), value.decode())

@@ -186,12 +186,14 @@ def _check_sources(identities: Sequence[Identity]) -> None:
     Raises:
         BrokenPolicy: such two.
     """
-    # Networks either nest or lie apart, so in this order each is compared with the widest one around it.
-    widest: Identity | None = None
+    # Networks either nest or lie apart: in this order, each is compared with all those around it.
+    around: list[Identity] = []
     for one in sorted(identities, key=lambda one: (one.source.version, *span(one.source))):
-        if widest is None or not overlap(widest.source, one.source):
-            widest = one
-        elif widest.session != one.session and None in (widest.token_sha256, one.token_sha256):
-            raise BrokenPolicy(
-                f"identities: {widest.session} and {one.session} share {one.source}, and not both have a token"
-            )
+        while around and not overlap(around[-1].source, one.source):
+            around.pop()
+        for other in around:
+            if other.session != one.session and None in (other.token_sha256, one.token_sha256):
+                raise BrokenPolicy(
+                    f"identities: {other.session} and {one.session} share {one.source}, and not both have a token"
+                )
+        around.append(one)

@@ -1,6 +1,7 @@
 """Where the policy comes from, and when it is another one."""
 
 import asyncio
+import errno
 import hashlib
 import time
 from collections.abc import Callable
@@ -42,13 +43,17 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._text: bytes | None = None
 
     def read(self) -> bytes | None:
         """The file's content; None if it cannot be read."""
         try:
-            return self._path.read_bytes()
-        except OSError:
-            return None
+            self._text = self._path.read_bytes()
+        except OSError as error:
+            # With no descriptor left nothing is known of the file, and clients must not be able to shut everybody out.
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                self._text = None
+        return self._text
 
 
 class S3Source:

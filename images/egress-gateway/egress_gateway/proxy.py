@@ -8,7 +8,7 @@ from egress_gateway.asked import Asked
 from egress_gateway.connect import InTunnel, join, open_tunnel
 from egress_gateway.connection import Connection
 from egress_gateway.denial import Denied, Subject, response
-from egress_gateway.document import Limits
+from egress_gateway.document import HostEntry, Limits
 from egress_gateway.flows import Flows
 from egress_gateway.head import Head, read_head
 from egress_gateway.identity import Identities
@@ -20,6 +20,7 @@ from egress_gateway.resolve import Resolver
 from egress_gateway.tunnel import Side
 
 _NO_LIMITS_YET = Limits()
+_LINGER_SECONDS = 5.0
 
 
 class Routes(Protocol):
@@ -106,6 +107,8 @@ class Proxy:
         finally:
             if not handed_over:
                 connection.transport.close()
+                # Closing waits for the client to take its answer, and some never do.
+                asyncio.get_running_loop().call_later(_LINGER_SECONDS, connection.transport.abort)
 
     async def _requests(self, connection: Connection) -> bool:
         """Answer requests until one opens a tunnel.
@@ -138,7 +141,8 @@ class Proxy:
                 return False
             except Exception as error:  # noqa: BLE001 - one request's fault must not be another's
                 self._log.fault(error)
-                await _refuse(connection, Denied("internal-error"), asked)
+                fault = InTunnel("internal-error") if connection.established else Denied("internal-error")
+                await _refuse(connection, fault, asked)
                 return False
 
     def _crowded(self, source: str) -> bool:
@@ -156,6 +160,8 @@ class Proxy:
             raise Denied(self.why_not)
         session = await self._identities.session(asked.source, head.credentials)
         asked.subject = Subject(session)
+        if self.policy is None:  # It may have gone while a directory was asked.
+            raise Denied(self.why_not)
         return self.policy, session
 
     async def _connect(self, connection: Connection, head: Head, asked: Asked) -> None:
@@ -169,7 +175,7 @@ class Proxy:
             early, _ = head.wire.trailing_data
             upstream, hello = await open_tunnel(connection, early, subject, entry, policy.limits, self._resolver)
             # The policy may have changed since.
-            self._check_still(session, asked.source, host, port)
+            self._check_still(asked, session, entry)
             join(connection, upstream, hello, subject, entry, self._flows, leave)
         except BaseException as error:
             if isinstance(error, Denied):
@@ -187,18 +193,20 @@ class Proxy:
             raise Denied("plain-http" if b"://" in target else "method-refused")
         return await self._routes.serve(connection, head, policy, asked)
 
-    def _check_still(self, session: str, source: str, host: str, port: int) -> None:
-        """Whether what was allowed is allowed by the policy in force now.
+    def _check_still(self, asked: Asked, session: str, entry: HostEntry) -> None:
+        """Whether what an entry allowed is allowed by the policy in force now, at the same kind of address.
 
         Raises:
             InTunnel: it is not.
         """
-        if self.policy is None or not self._identities.still(session, source):
+        if self.policy is None or not self._identities.still(session, asked.source):
             raise InTunnel("policy-changed")
         try:
-            self.policy.host(session, host, port)
+            now = self.policy.host(session, asked.subject.host or "", asked.subject.port or 0)
         except Denied:
             raise InTunnel("policy-changed") from None
+        if now.private_range != entry.private_range:
+            raise InTunnel("policy-changed")
 
 
 async def _refuse(connection: Connection, denied: Denied, asked: Asked) -> None:

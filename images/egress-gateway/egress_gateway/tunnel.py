@@ -79,10 +79,20 @@ class Side(asyncio.BufferedProtocol):
         if self.transport is not None:
             # Whatever is not sent at once stops the reading, so no more than one buffer ever waits.
             self.transport.set_write_buffer_limits(high=0)
-        if self._early:
-            early, self._early = self._early, b""
-            if other.transport is not None:
-                other.transport.write(early)
+
+    def pass_on(self, first: bytes = b"") -> None:
+        """Send on what was read before the two sides were joined, and then read on.
+
+        Args:
+            first: What another protocol read.
+        """
+        first, self._early = first + self._early, b""
+        other = self._other
+        if not first or other is None or other.transport is None:
+            return
+        other.transport.write(first)
+        # What the other side has not taken has stopped the reading here, and will start it again.
+        if not other.transport.get_write_buffer_size():
             self.read_again()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
@@ -174,10 +184,11 @@ class Tunnel(Flow):
 
         flows.begin(self)
         self._client.received += len(first)
-        if self._upstream.transport is not None:
-            self._upstream.transport.write(first)
+        # Joined before anything is sent: whoever is slow from the first byte must be able to stop the other.
         self._client.join(self._upstream, lost)
         self._upstream.join(self._client, lost)
+        self._client.pass_on(first)
+        self._upstream.pass_on()
 
     def moved(self) -> tuple[int, int]:
         """Bytes from the client and to the client until now."""

@@ -463,3 +463,69 @@ def test_no_more_tunnels_are_allowed_than_files_can_be_open(tmp_path: Path, monk
             assert (await made.connect(f"{HOST}:{port}"))[0].told()["rule"] == "too-many-tunnels"
 
     run(work())
+
+
+def test_a_host_that_takes_nothing_holds_the_client_back(tmp_path: Path) -> None:
+    enough = 32 * 2**20
+
+    async def listen_and_take_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(20)
+
+    async def work() -> None:
+        async with rig(tmp_path) as made:
+            port = await made.serve(listen_and_take_nothing, tls=False)
+            await made.use(hosts=[host(port)])
+            # More than the gateway's buffers hold comes before the tunnel is joined.
+            head = f"CONNECT {HOST}:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            _, writer = await made.send(head + hello(HOST) + bytes(120_000))
+
+            async def fill() -> None:
+                for _ in range(enough // 2**18):
+                    writer.write(bytes(2**18))
+                    await writer.drain()
+
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(fill(), 3)
+
+    run(work())
+
+
+def test_a_range_withdrawn_while_a_tunnel_opens_is_withdrawn_for_it(tmp_path: Path) -> None:
+    received = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            received.extend(data)
+
+    async def work() -> None:
+        async with rig(tmp_path) as made:
+            port = await made.serve(listen, tls=False)
+            await made.use(hosts=[host(port)])
+            _, reader, writer = await made.connect(f"{HOST}:{port}")
+            await made.use(hosts=[host(port) | {"private_range": "127.128.0.0/9"}])
+            writer.write(hello(HOST))
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            (decision,) = await made.logged("decision")
+            assert decision["rule"] == "policy-changed"
+            assert not received
+
+    run(work())
+
+
+def test_a_host_that_leaves_before_the_hello_is_no_http_answer_in_the_tunnel(tmp_path: Path) -> None:
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def work() -> None:
+        async with rig(tmp_path) as made:
+            port = await made.serve(leave, tls=False)
+            await made.use(hosts=[host(port)])
+            _, reader, writer = await made.connect(f"{HOST}:{port}")
+            await asyncio.sleep(0.2)
+            writer.write(hello(HOST))
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            (decision,) = await made.logged("decision")
+            assert (decision["verdict"], decision["rule"]) == ("denied", "upstream-left")
+
+    run(work())
