@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from components.models.hosts import matches
@@ -47,7 +48,7 @@ class Kind(StrEnum):
     PIDS = "pids"
     MEMORY = "memory"
     SYSCALL = "syscall"
-    """Name of an attempt: mount, unshare-net, unshare-user, ptrace."""
+    """Name of an attempt: mount, unshare-net, unshare-user, vsock."""
     ENVIRON = "environ"
     """Names of variables, apart by blanks, that the session holds by declaration."""
     ABSENT = "absent"
@@ -143,6 +144,7 @@ class Surroundings:
         session: Its name.
         gateway: HOST:PORT of its environment's gateway.
         bridge: Address of the Docker host on the session's network; None elsewhere.
+        host_addresses: Its public addresses.
         others: Sessions that it must not reach.
         own_kernel: Whether a kernel in user space (gVisor) stands between it and the host's.
         held: Environment variables that hold a secret because the session declares it so.
@@ -152,6 +154,7 @@ class Surroundings:
     session: str
     gateway: str
     bridge: str | None = None
+    host_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     others: tuple[Neighbour, ...] = ()
     own_kernel: bool = False
     held: tuple[str, ...] = ()
@@ -258,6 +261,11 @@ def _network(policy: EgressPolicy, around: Surroundings) -> Iterator[Probe]:
         host = "the Docker host is blocked in every environment"
         yield Probe("host-tcp", "Docker host by TCP", Kind.TCP, f"{around.bridge}:22", (Seen.BLOCKED,), host)
         yield Probe("host-udp", "Docker host by UDP", Kind.UDP, f"{around.bridge}:{DNS}", (Seen.BLOCKED,), host)
+    for address in around.host_addresses:
+        # Not the port of DNS: the host may be the session's resolver.
+        place = f"[{address}]:{HTTPS}" if address.version == 6 else f"{address}:{HTTPS}"
+        why = "the Docker host is blocked by its public addresses too"
+        yield Probe(f"host-{address}", f"Docker host at {address}", Kind.UDP, place, (Seen.BLOCKED,), why)
     for other in around.others:
         yield Probe(
             f"session-{other.session}",
@@ -311,7 +319,7 @@ def _container(around: Surroundings) -> Iterator[Probe]:
         yield Probe(f"write-{name}", f"work folder {folder}", Kind.WRITE, folder, (Seen.WRITABLE,), "the agent's own")
     yield Probe("setuid", "files that raise privileges", Kind.SETUID, "/", (Seen.NONE,), "the image strips them")
     yield Probe("capabilities", "capabilities", Kind.CAPABILITIES, "", (Seen.NONE,), "all dropped")
-    for attempt in ("mount", "unshare-net", "ptrace"):
+    for attempt in ("mount", "unshare-net"):
         yield Probe(attempt, attempt, Kind.SYSCALL, attempt, (Seen.REFUSED,), "takes a capability")
     yield Probe(
         "secrets",
@@ -337,6 +345,8 @@ def _container(around: Surroundings) -> Iterator[Probe]:
     )
     if not around.own_kernel:
         # gVisor filters its own process: inside, there is no filter to see and a user namespace is not the host's.
+        vsock = "the session's own filter refuses it, since no firewall rule sees it"
+        yield Probe("vsock", "socket to the hypervisor", Kind.SYSCALL, "vsock", (Seen.REFUSED,), vsock)
         yield Probe("seccomp", "seccomp filter", Kind.SECCOMP, "", (Seen.SET,), "the engine's default profile")
         yield Probe(
             "unshare-user",

@@ -1,9 +1,10 @@
 """Holds the network namespace that a session on a Docker host lives in, or relays a port into one.
 
-`hold` sets the firewall rules of its namespace, gives up every privilege, and only then says so on a socket that
-nobody outside the namespace can see: whatever joins the namespace waits for that. A session under gVisor has UNIX
-sockets of its own, so the same is said on a port of the loopback address. `forward` relays TCP ports.
-Standard library only.
+`hold` sets the firewall rules of its namespace, gives up every privilege, and only then answers on a socket that
+nobody outside the namespace can see: whatever joins the namespace waits for that, and stays connected, so that it
+learns when the fence is gone. A session under gVisor has UNIX sockets of its own, so a port of the loopback address
+answers too. `forward` relays TCP ports. `hold` is the first process of its container: an init before it would keep its
+capabilities. Standard library only.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import ipaddress
 import json
 import operator
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -34,6 +35,8 @@ CONNECT_SECONDS = 10
 FLUSH_SECONDS = 30
 CHUNK = 64 * 1024
 MAX_CONNECTIONS = 1024
+MAX_GUESTS = 64
+"""Connections held at a time; a namespace has one or two programs that wait for its fence."""
 
 
 class Refused(Exception):  # noqa: N818 - reads as what it is wherever it is raised
@@ -73,7 +76,11 @@ def hold(rules: str) -> NoReturn:
         raise Refused("FENCE_RULES is empty, and a namespace without rules is no fence")
     apply(rules)
     become_nobody()
+    # What others leave behind here is nobody's to wait for; from now on nothing of this program's own is either.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, socket.socket() as port:
+        # A connection that a fence before this one held may still be on its way out.
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind(SOCKET)
             port.bind(("127.0.0.1", READY_PORT))
@@ -82,12 +89,30 @@ def hold(rules: str) -> NoReturn:
         door.listen(64)
         port.listen(64)
         _say("info", "fence_stands")
-        while True:
-            ready, _, _ = select.select([door, port], [], [])
-            for one in ready:
-                # Whoever waits for the fence has seen enough once connected.
-                with suppress(OSError):
-                    one.accept()[0].close()
+        stand([door, port])
+
+
+def stand(doors: list[socket.socket]) -> NoReturn:
+    """Take whoever connects, and keep the connection: its end tells the other side that the fence is gone."""
+    guests = selectors.DefaultSelector()
+    for door in doors:
+        door.settimeout(0)
+        guests.register(door, selectors.EVENT_READ, door)
+    while True:
+        ready: list[socket.socket] = [key.data for key, _ in guests.select()]
+        # Those who leave first: they make room for whoever is at a door.
+        for one in sorted(ready, key=lambda one: one in doors):
+            if one not in doors:
+                # There is nothing to say here, so it is gone, or not what it should be.
+                guests.unregister(one)
+                one.close()
+                continue
+            with suppress(OSError):
+                guest, _ = one.accept()
+                if len(guests.get_map()) < MAX_GUESTS + len(doors):
+                    guests.register(guest, selectors.EVENT_READ, guest)
+                else:
+                    guest.close()
 
 
 def apply(rules: str) -> None:
@@ -136,29 +161,28 @@ class Forward:
     Attributes:
         listen: Address that ports are served on: the container's own in the network that publishes them.
         target: Address of the session.
-        refuse: Network of the session, whose connections are turned away.
+        source: The one address whose connections are relayed: the host's own in that network, where published ports
+            come from.
         ports: TCP ports, the same on both sides.
     """
 
-    def __init__(self, listen: str, target: str, refuse: str, ports: str) -> None:
+    def __init__(self, listen: str, target: str, source: str, ports: str) -> None:
         try:
             self.listen = str(ipaddress.ip_address(listen))
             self.target = str(ipaddress.ip_address(target))
-            self.refuse = ipaddress.ip_network(refuse)
+            self.source = ipaddress.ip_address(source)
             self.ports = [int(port) for port in ports.split(",")]
         except ValueError as error:
-            raise Refused(f"FORWARD_LISTEN, _TARGET, _REFUSE or _PORTS is wrong: {error}") from None
-        if ipaddress.ip_address(self.listen) in self.refuse:
-            raise Refused(f"FORWARD_LISTEN {self.listen} lies in the session's own network {self.refuse}")
+            raise Refused(f"FORWARD_LISTEN, _TARGET, _FROM or _PORTS is wrong: {error}") from None
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> "Forward":
         """As the container was told."""
-        return cls(*(variables.get(f"FORWARD_{name}", "") for name in ("LISTEN", "TARGET", "REFUSE", "PORTS")))
+        return cls(*(variables.get(f"FORWARD_{name}", "") for name in ("LISTEN", "TARGET", "FROM", "PORTS")))
 
     def takes(self, peer: str) -> bool:
         """Whether a connection from this address is relayed."""
-        return ipaddress.ip_address(peer) not in self.refuse
+        return ipaddress.ip_address(peer) == self.source
 
 
 async def forward(plan: Forward) -> None:

@@ -44,7 +44,8 @@ TLS_ALERT, TLS_ALERT_BYTES, UNRECOGNIZED_NAME = 21, 7, 112
 """RFC 8446, 6: a record's head of five bytes, level and description. The gateway refuses a name with it."""
 QUERY_TYPES = {"A": 1, "TXT": 16}
 DNS_HEADER = struct.Struct("!6H")
-PTRACE_SEIZE, CLONE_NEWUSER, CLONE_NEWNET = 0x4206, 0x10000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+AF_VSOCK = 40
 NO_LIMIT = 1 << 60
 """Version 1 of cgroups writes a number near 2**63 where there is no limit."""
 CREDENTIAL_NAMES = re.compile(
@@ -358,9 +359,15 @@ def no_new_privileges(_: str) -> Outcome:
 
 
 def seccomp(_: str) -> Outcome:
-    """Whether a filter judges system calls."""
-    value = _status().get("Seccomp")
-    return ("unknown", "") if value is None else ("set" if value == "2" else "not set", f"Seccomp {value}")
+    """Whether a filter of the engine's judges system calls, besides the one that every session sets itself."""
+    status = _status()
+    value = status.get("Seccomp")
+    if value is None:
+        return "unknown", ""
+    # Kernels before 5.9 do not count them.
+    count = status.get("Seccomp_filters", "not counted")
+    stands = value == "2" and count not in ("0", "1")
+    return "set" if stands else "not set", f"Seccomp {value}, filters: {count}"
 
 
 def pids(_: str) -> Outcome:
@@ -395,7 +402,7 @@ def syscall(name: str) -> Outcome:
         "mount": _mount,
         "unshare-net": lambda: _checked(_libc().unshare(CLONE_NEWNET)),
         "unshare-user": lambda: _checked(_libc().unshare(CLONE_NEWUSER)),
-        "ptrace": _ptrace,
+        "vsock": lambda: socket.socket(AF_VSOCK, socket.SOCK_STREAM).close(),
     }
     child = os.fork()
     if child == 0:
@@ -424,15 +431,6 @@ def _mount() -> None:
     libc = _libc()
     _checked(libc.mount(b"agentenv", b"/mnt", b"tmpfs", 0, None))
     libc.umount2(b"/mnt", 0)
-
-
-def _ptrace() -> None:
-    # To trace one's own processes is no privilege. Seizing does not stop the traced one, and ends with this child.
-    for folder in PROC.glob("[0-9]*"):
-        if folder.stat().st_uid != os.getuid():
-            _checked(_libc().ptrace(PTRACE_SEIZE, int(folder.name), None, None))
-            return
-    raise OSError(errno.ESRCH, "")
 
 
 def environ(target: str) -> Outcome:

@@ -6,6 +6,8 @@ would be answered, and seen.
 """
 
 import json
+import os
+import signal
 import subprocess
 import time
 import uuid
@@ -30,13 +32,15 @@ from components.plans.docker import (
     Attachment,
     ContainerPlan,
     SessionNetwork,
+    anchor_container,
     fence_container,
     forwarder_container,
+    gateway_container,
     gateway_rules,
     run_networks,
     session_container,
 )
-from components.plans.image import fence_image, session_image
+from components.plans.image import BEHIND_FENCE, fence_image, gateway_image, session_image
 from tests.containers.test_image import BASE, PLATFORM, built
 
 pytestmark = pytest.mark.containers
@@ -149,7 +153,14 @@ def name() -> str:
     return f"fence-test-{uuid.uuid4().hex[:8]}"
 
 
-def held(rig: Rig, networking: str, ports: tuple[int, ...] = (), command: tuple[str, ...] = ("sleep", "600")) -> Held:
+def held(
+    rig: Rig,
+    networking: str,
+    ports: tuple[int, ...] = (),
+    command: tuple[str, ...] = ("sleep", "600"),
+    *,
+    service: bool = False,
+) -> Held:
     network_name, network = rig.network(internal=networking == "limited")
     fence = rig.container(
         fence_container(
@@ -161,9 +172,16 @@ def held(rig: Rig, networking: str, ports: tuple[int, ...] = (), command: tuple[
             labels={},
             host_addresses=[IPv4Address(HOST)],
             ports=ports,
+            service=service,
         )
     )
-    return Held(network, network_name, fence, rig.container(session_plan(rig, str(fence.name), network, command)))
+    plan = session_plan(rig, str(fence.name), network, command)
+    return Held(
+        network,
+        network_name,
+        fence,
+        rig.container(replace(plan, restart="unless-stopped") if service else plan),
+    )
 
 
 def session_plan(rig: Rig, fence: str, network: SessionNetwork, command: tuple[str, ...]) -> ContainerPlan:
@@ -210,13 +228,6 @@ def eventually(answer: Callable[[], str]) -> str:
 def ended(container: Container) -> tuple[int, dict[str, Any]]:
     code = container.wait(timeout=60)["StatusCode"]
     return code, json.loads(container.logs().decode().splitlines()[-1])
-
-
-def process(container: Container) -> int:
-    """The fence's program: the one child of its init."""
-    container.reload()
-    init = container.attrs["State"]["Pid"]
-    return int(Path(f"/proc/{init}/task/{init}/children").read_text().split()[0])
 
 
 def in_namespace(container: Container, *command: str) -> str:
@@ -308,20 +319,141 @@ def test_a_limited_session_has_no_ipv6(limited: tuple[Rig, Held, Container, Cont
 
 def test_the_fence_has_given_up_every_privilege(limited: tuple[Rig, Held, Container, Container]) -> None:
     _, one, _, _ = limited
-    status = Path(f"/proc/{process(one.fence)}/status").read_text()
-    lines = dict(line.split(":", 1) for line in status.splitlines())
-    assert set(lines["Uid"].split()) == {"65534"}
-    assert lines["Groups"].split() == []
-    assert [int(lines[sort], 16) for sort in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
-    assert lines["NoNewPrivs"].strip() == "1"
+    numbers = [row[1] for row in one.fence.top()["Processes"]]
+    # No init beside it, which would have kept them.
+    assert len(numbers) == 1
+    for number in numbers:
+        status = Path(f"/proc/{number}/status").read_text()
+        lines = dict(line.split(":", 1) for line in status.splitlines())
+        assert set(lines["Uid"].split()) == {"65534"}
+        assert lines["Groups"].split() == []
+        assert [int(lines[sort], 16) for sort in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+        assert lines["NoNewPrivs"].strip() == "1"
 
 
-def test_the_rules_stand_again_when_the_fence_was_restarted(limited: tuple[Rig, Held, Container, Container]) -> None:
-    _, one, _, _ = limited
-    one.fence.restart(timeout=5)
-    one.session.restart(timeout=1)
-    assert probe(one.session, one.network.gateway, 3128) == "served"
-    assert probe(one.session, one.network.gateway, 9901).startswith("ConnectionRefused")
+def test_the_fence_leaves_no_dead_process_and_ends_when_told(images: tuple[str, str]) -> None:
+    with a_rig(images) as rig:
+        one = held(rig, "limited")
+        one.fence.exec_run(["/bin/sh", "-c", "/bin/sh -c 'sleep 0.2' & exit 0"])
+        time.sleep(0.5)
+        assert len(one.fence.top()["Processes"]) == 1
+        start = time.monotonic()
+        one.fence.stop(timeout=30)
+        assert time.monotonic() - start < 5
+        assert one.fence.wait()["StatusCode"] == 0
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def began(container: Container) -> str:
+    container.reload()
+    return str(container.attrs["State"]["StartedAt"])
+
+
+@pytest.mark.parametrize("end", ["restart", "crash"])
+def test_a_service_comes_back_behind_its_new_fence_by_itself(images: tuple[str, str], end: str) -> None:
+    with a_rig(images) as rig:
+        one = held(rig, "limited", service=True)
+        rig.plain(one.network_name, one.network.gateway, SERVE, "3128", "9901")
+        assert eventually(lambda: probe(one.session, one.network.gateway, 3128)) == "served"
+        before = began(one.session)
+        if end == "restart":
+            one.fence.restart(timeout=5)
+        else:
+            # As when it is out of memory: `docker kill` would count as a wish that it stays down.
+            one.fence.reload()
+            os.kill(one.fence.attrs["State"]["Pid"], signal.SIGKILL)
+        assert probe(one.session, one.network.gateway, 3128).startswith("OSError: [Errno 101]")
+        assert began(one.session) == before
+        assert until(lambda: began(one.session) != before and one.session.status == "running", 30)
+        assert eventually(lambda: probe(one.session, one.network.gateway, 3128)) == "served"
+        assert probe(one.session, one.network.gateway, 9901).startswith("ConnectionRefused")
+
+
+def test_a_session_has_no_socket_to_the_hypervisor(images: tuple[str, str]) -> None:
+    with a_rig(images) as rig:
+        ask = ("/usr/bin/python3", "-I", "/usr/local/lib/agentenv/verify_fence.py")
+        order = {"gateway": "127.0.0.1:1", "seconds": 0.1, "probes": [["vsock", "syscall", "vsock"]]}
+        session = held(rig, "limited", command=(*ask, json.dumps(order))).session
+        assert session.wait(timeout=60)["StatusCode"] == 0
+        first = json.loads(session.logs().decode().splitlines()[0])
+        assert (first["seen"], first["detail"]) == ("refused", "Operation not permitted")
+
+
+def test_nothing_runs_where_no_filter_of_system_calls_can_be_set(images: tuple[str, str]) -> None:
+    with a_rig(images) as rig:
+        one = held(rig, "limited")
+        plan = session_plan(rig, str(one.fence.name), one.network, ("echo", "ran"))
+        session = rig.container(replace(plan, security_opt=()))
+        code, line = ended(session)
+        assert (code, line["event"]) == (78, "no_filter")
+        assert "ran" not in session.logs().decode().splitlines()
+
+
+def test_a_command_of_docker_exec_is_filtered_too_and_leaves_no_watcher(images: tuple[str, str]) -> None:
+    with a_rig(images) as rig:
+        session = held(rig, "limited").session
+        ask = "import socket\ntry: socket.socket(40)\nexcept OSError as error: print(error.strerror)"
+        assert ran(session, *BEHIND_FENCE, "/usr/bin/python3", "-c", ask) == "Operation not permitted"
+        # The init, the command, and its own watcher.
+        assert until(lambda: len(session.top()["Processes"]) == 3, 5), session.top()
+
+
+def test_a_gateway_comes_back_in_the_namespace_of_its_new_anchor(images: tuple[str, str]) -> None:
+    image = built(gateway_image(base=pinned(BASE), platform=PLATFORM, context_hash="test"))
+    with a_rig(images) as rig:
+        egress_name, egress = rig.network(internal=False)
+        session_name, network = rig.network(internal=True)
+        attached = (Attachment(egress_name, egress.gateway), Attachment(session_name, network.gateway))
+        anchor = rig.container(
+            anchor_container(
+                name=name(),
+                image=rig.fence_image,
+                range_=RANGE,
+                egress=egress,
+                networks=attached,
+                resolvers=(),
+                labels={},
+            )
+        )
+        volumes = [rig.client.volumes.create(name()) for _ in range(2)]
+        for volume in volumes:
+            rig.stack.callback(volume.remove)
+        gateway = rig.container(
+            gateway_container(
+                name=name(),
+                image=image,
+                anchor=str(anchor.name),
+                policy_volume=str(volumes[0].name),
+                state_volume=str(volumes[1].name),
+                secrets={},
+                labels={},
+            )
+        )
+        inside = rig.plain(session_name, network.session, "import time; time.sleep(600)")
+        # There is no policy, so a gateway that is there says no.
+        ask = (
+            f"import urllib.request, urllib.error\n"
+            f"try: urllib.request.urlopen('http://{network.gateway}:3128/', timeout=3)\n"
+            "except urllib.error.HTTPError: print('served')\n"
+            "except OSError as error: print(error)"
+        )
+        check = ["python3", "-m", "egress_gateway", "check"]
+        assert eventually(lambda: ran(inside, "/usr/bin/python3", "-c", ask)) == "served"
+        assert gateway.exec_run(check).exit_code == 0
+        before = began(gateway)
+        anchor.restart(timeout=5)
+        assert gateway.exec_run(check).exit_code == 1
+        assert ran(inside, "/usr/bin/python3", "-c", ask) != "served"
+        assert until(lambda: began(gateway) != before and gateway.status == "running", 40)
+        assert eventually(lambda: ran(inside, "/usr/bin/python3", "-c", ask)) == "served"
 
 
 def test_nothing_runs_in_a_namespace_without_a_fence(images: tuple[str, str]) -> None:
@@ -466,6 +598,12 @@ def test_a_port_of_a_limited_service_is_relayed(images: tuple[str, str]) -> None
         )
         ask = "import socket; print(socket.create_connection(('127.0.0.1', 18081), 5).recv(16).decode())"
         assert eventually(lambda: asked(ask)) == "served"
+        # Nobody else is served, on the side of the ports neither.
+        stranger = rig.plain(ingress_name, ingress.forwarder, "import time; time.sleep(600)")
+        assert probe(stranger, ingress.session, 18081) in (
+            "",
+            "ConnectionResetError: [Errno 104] Connection reset by peer",
+        )
         # A neighbour of the session that even sets a route to the other side gets no answer.
         neighbour = rig.plain(
             one.network_name, one.network.gateway, "import time; time.sleep(600)", cap_add=("CAP_NET_ADMIN",)

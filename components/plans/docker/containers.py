@@ -197,6 +197,7 @@ def gateway_container(
         memory_bytes=512 * MIB,
         cpus=1,
         command=("python3", "-m", "egress_gateway"),
+        environment={"EGRESS_FENCE": "1"},
         tmpfs={"/tmp": "rw,nosuid,nodev,noexec,size=16m"},  # noqa: S108 - a path in the container
         mounts=(
             Mount("volume", policy_volume, GATEWAY_POLICY),
@@ -268,7 +269,7 @@ def forwarder_container(
         environment={
             "FORWARD_LISTEN": str(ingress.session),
             "FORWARD_TARGET": str(network.session),
-            "FORWARD_REFUSE": str(network.subnet),
+            "FORWARD_FROM": str(ingress.bridge),
             "FORWARD_PORTS": ",".join(map(str, sorted(ports))),
         },
         networks=(Attachment(ingress_name, ingress.session), Attachment(network_name, network.forwarder)),
@@ -322,6 +323,8 @@ def _holder(
         dns=dns,
         cap_add=_FENCE_CAPABILITIES,
         pids_limit=_HELPER_PROCESSES,
+        # An init would stay root, with these capabilities. The program is its own.
+        init=False,
         stop_seconds=5,
         restart="unless-stopped" if service else "no",
     )

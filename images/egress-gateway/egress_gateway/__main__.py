@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from egress_gateway import fence
 from egress_gateway.control import ControlError, ask
 from egress_gateway.document import BrokenPolicy
 from egress_gateway.gateway import Gateway
@@ -20,6 +21,8 @@ from egress_gateway.settings import Settings, read_settings
 
 async def _serve(settings: Settings) -> int:
     log = Log()
+    # Before anything is served: without a fence there may be no firewall rules here.
+    link = await fence.reach() if settings.fence else None
     gateway = Gateway(settings, log)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -30,13 +33,18 @@ async def _serve(settings: Settings) -> int:
     # What is there now stays: nothing of it needs to be looked at in every collection.
     gc.collect()
     gc.freeze()
-    waiting = [loop.create_task(event.wait()) for event in (asked, gateway.failed)]
+    waiting: list[asyncio.Task[object]] = [loop.create_task(event.wait()) for event in (asked, gateway.failed)]
+    if link is not None:
+        waiting.append(loop.create_task(fence.gone(link)))
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    fence_gone = link is not None and waiting[-1].done()
+    if fence_gone:
+        log("fence_gone", {"problem": "nothing can be reached from here: ending, to be started behind the new fence"})
     for task in waiting:
         task.cancel()
     await gateway.stop()
     log.flush()
-    return 1 if gateway.failed.is_set() else 0
+    return 1 if fence_gone or gateway.failed.is_set() else 0
 
 
 def _note(loop: asyncio.AbstractEventLoop, log: Log, error: BaseException | None) -> None:
@@ -57,6 +65,8 @@ def _ask(settings: Settings, **asked: str) -> int:
 
 
 def _ready(settings: Settings, *, in_force: bool) -> int:
+    if settings.fence:
+        fence.connect().close()
     answer = ask(settings.control, {"command": "policy"})
     if in_force and not answer["in_force"]:
         raise ControlError(f"nothing is let through: {answer['rule']}")

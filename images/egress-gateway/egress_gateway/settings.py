@@ -19,6 +19,7 @@ class Settings:
         registries: File with the package registries of the environment's image.
         nameservers: `ip:port` each; none for the system's.
         ca_file: Certificates to trust besides the system's, for route origins.
+        fence: Whether another container holds the gateway's network namespace, and must be there.
     """
 
     policy: str
@@ -29,6 +30,7 @@ class Settings:
     registries: Path
     nameservers: tuple[str, ...]
     ca_file: Path | None
+    fence: bool = False
 
     @property
     def control(self) -> Path:
@@ -57,6 +59,8 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
     if not (identity == "policy" or (kind == "ecs" and cluster)):
         raise ValueError(f"EGRESS_IDENTITY = {identity!r}: names no directory. Fix: write policy or ecs:CLUSTER")
     ca_file = text("EGRESS_CA_FILE")
+    if (fence := text("EGRESS_FENCE", "0")) not in ("0", "1"):
+        raise ValueError(f"EGRESS_FENCE = {fence!r}: is neither yes nor no. Fix: write 1 or 0")
     return Settings(
         policy=text("EGRESS_POLICY", "/policy/policy.json"),
         listen=place("EGRESS_LISTEN", "0.0.0.0:3128"),
@@ -66,4 +70,5 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
         registries=Path(text("EGRESS_REGISTRIES", "/usr/local/share/egress-gateway/registries.json")),
         nameservers=tuple(one.strip() for one in text("EGRESS_NAMESERVERS").split(",") if one.strip()),
         ca_file=Path(ca_file) if ca_file else None,
+        fence=fence == "1",
     )

@@ -1,5 +1,6 @@
 """The probe program: what it calls things that it meets. Everything it meets here listens on loopback."""
 
+import errno
 import json
 import os
 import socket
@@ -260,7 +261,18 @@ def test_no_new_privileges(status: Callable[[str], None], value: str, seen: str)
     assert verify_fence.no_new_privileges("")[0] == seen
 
 
-@pytest.mark.parametrize(("text", "seen"), [("Seccomp:\t2\n", "set"), ("Seccomp:\t0\n", "not set"), ("\n", "unknown")])
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("Seccomp:\t2\nSeccomp_filters:\t2\n", "set"),
+        # The session's own, and not the engine's.
+        ("Seccomp:\t2\nSeccomp_filters:\t1\n", "not set"),
+        ("Seccomp:\t0\nSeccomp_filters:\t0\n", "not set"),
+        ("Seccomp:\t2\n", "set"),
+        ("Seccomp:\t0\n", "not set"),
+        ("\n", "unknown"),
+    ],
+)
 def test_seccomp(status: Callable[[str], None], text: str, seen: str) -> None:
     status(text)
     assert verify_fence.seccomp("")[0] == seen
@@ -300,6 +312,17 @@ def test_what_a_child_is_refused_changes_nothing_here(monkeypatch: pytest.Monkey
     assert verify_fence.syscall("mount") == ("refused", "Operation not permitted")
     monkeypatch.setattr(verify_fence, "_mount", lambda: None)
     assert verify_fence.syscall("mount")[0] == "allowed"
+
+
+def test_a_socket_to_the_hypervisor_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(family: int, _: int) -> None:
+        raise PermissionError(errno.EPERM if family == socket.AF_VSOCK else errno.EACCES, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verify_fence.socket, "socket", refusing)
+        assert verify_fence.syscall("vsock") == ("refused", "Operation not permitted")
+    monkeypatch.setattr(verify_fence, "AF_VSOCK", socket.AF_INET)
+    assert verify_fence.syscall("vsock")[0] == "allowed"
 
 
 def test_variables_that_hold_a_secret_are_named_and_never_shown(

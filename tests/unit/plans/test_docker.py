@@ -101,7 +101,8 @@ def test_every_container_is_held(plan: ContainerPlan) -> None:
     assert host["Memory"] == host["MemorySwap"] > 0
     assert host["NanoCpus"] > 0
     assert host["LogConfig"]["Config"]["max-size"]
-    assert host["Init"] is True
+    # An init would keep the capabilities that the program gives up.
+    assert host["Init"] is (plan not in (fence(), anchor()))
     assert host["ReadonlyRootfs"] is (plan != writer())
     assert (host["CapAdd"] != []) == (plan in (fence(), anchor()))
     assert plan.user.startswith("0:") == (plan in (fence(), anchor()))
@@ -191,7 +192,7 @@ def test_the_relay_listens_away_from_the_session() -> None:
     assert plan.environment == {
         "FORWARD_LISTEN": "10.200.0.19",
         "FORWARD_TARGET": "10.200.0.11",
-        "FORWARD_REFUSE": "10.200.0.8/29",
+        "FORWARD_FROM": "10.200.0.17",
         "FORWARD_PORTS": "8080,9000",
     }
     assert [one.network for one in plan.networks] == ["in", "net"]
@@ -207,6 +208,7 @@ def test_the_gateway_reads_its_policy_and_writes_its_state() -> None:
     assert config["Healthcheck"]["Test"] == ["CMD", "python3", "-m", "egress_gateway", "check"]
     assert config["Healthcheck"]["Interval"] == 10 * 10**9
     assert config["HostConfig"]["NetworkMode"] == "container:a"
+    assert config["Env"] == ["EGRESS_FENCE=1"]
 
 
 def test_the_writer_installs_what_was_uploaded_and_has_no_network() -> None:

@@ -19,7 +19,7 @@ ALL = {
     "logs": documents.logs_endpoint(HERE),
     "s3": documents.storage_endpoint(HERE, "bucket"),
 }
-ONLY_STAR = {"ecr:GetAuthorizationToken"}
+ONLY_STAR = {"ecr:GetAuthorizationToken", "ecs:ListTasks"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -73,7 +73,7 @@ def test_a_gateway_reads_its_own_policy_and_sees_the_tasks_of_its_cluster() -> N
     own = documents.gateway_task(HERE, "c", "policies", "egress-policies/e.json", [])
     cluster = {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}}
     assert granted(own, "s3:GetObject") == (["arn:aws:s3:::policies/egress-policies/e.json"], {})
-    assert granted(own, "ecs:ListTasks") == (["arn:aws:ecs:eu-west-1:123456789012:container-instance/c/*"], cluster)
+    assert granted(own, "ecs:ListTasks") == (["*"], cluster)
     assert granted(own, "ecs:DescribeTasks") == (["arn:aws:ecs:eu-west-1:123456789012:task/c/*"], cluster)
     assert len(own["Statement"]) == 3
 

@@ -1,5 +1,6 @@
 """Which probes a session gets, and what each must come to."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -77,6 +78,15 @@ def test_an_unrestricted_session_gets_out_and_not_in() -> None:
     for name in ("metadata", "task-metadata", "host-tcp", "host-udp", "gateway-admin"):
         assert made[name].expected == (Seen.BLOCKED,), name
     assert "allowed-host" not in made
+
+
+@pytest.mark.parametrize("environment", [LIMITED, OPEN])
+def test_every_public_address_of_the_host_is_tried_by_a_datagram(environment: EgressPolicy) -> None:
+    made = of(environment, docker(host_addresses=(ip_address("198.51.100.7"), ip_address("2001:db8::7"))))
+    tried = {name: made[name] for name in ("host-198.51.100.7", "host-2001:db8::7")}
+    # A closed port of the host answers TCP as the fence does, and the host's port 53 may be the session's resolver.
+    assert [probe.target for probe in tried.values()] == ["198.51.100.7:443", "[2001:db8::7]:443"]
+    assert all((probe.kind, probe.expected) == (Kind.UDP, (Seen.BLOCKED,)) for probe in tried.values())
 
 
 @pytest.mark.parametrize("environment", [LIMITED, OPEN])
