@@ -119,7 +119,8 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        sys.stderr.write(f"agentenv: {failure}\n")
+        # Notes say what went wrong besides, while cleaning up.
+        sys.stderr.write("\n".join((f"agentenv: {failure}", *getattr(failure, "__notes__", ()))) + "\n")
         sys.exit(failure.code)
 
 

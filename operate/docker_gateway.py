@@ -1,7 +1,9 @@
 """An environment's gateway on a Docker host: what it enforces, and whom it lets in."""
 
 import json
-from ipaddress import IPv4Address
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import docker
@@ -26,14 +28,27 @@ class Gateway:
         Raises:
             Failure: it does not run, or says something else.
         """
-        text = self._told("policy")
-        try:
-            told: dict[str, Any] = json.loads(text)
+        with self._policy() as told:
             if not told["in_force"]:
                 return InForce((), str(told["rule"]), f"gateway {self._name} lets nothing out: {told['rule']}")
             hosts = [entry for entry in told["policy"]["hosts"] if entry["field"] == PACKAGE_MANAGERS]
             registries = tuple(Registry(entry["host"], entry["port"]) for entry in hosts)
             return InForce(registries, str(told["policy_hash"]), f"told by gateway {self._name}")
+
+    def sources(self) -> tuple[IPv4Network, ...]:
+        """Where sessions that it knows are.
+
+        Raises:
+            Failure: it does not run, or says something else.
+        """
+        with self._policy() as told:
+            return tuple(IPv4Network(one["source"]) for one in told["identities"])
+
+    @contextmanager
+    def _policy(self) -> Iterator[dict[str, Any]]:
+        text = self._told("policy")
+        try:
+            yield json.loads(text)
         except (ValueError, KeyError, TypeError) as error:
             raise unreachable(
                 f"gateway {self._name} gives no policy that this agentenv reads ({type(error).__name__}: {error}). "

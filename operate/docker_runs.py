@@ -3,7 +3,7 @@
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from components.models.tags import RUN, Role, Tag, label
 from components.plans.docker import ContainerPlan, SessionNetwork, fence_container, run_networks, session_container
 from operate.docker_gateway import Gateway
 from operate.engine import asking_engine
-from operate.failures import unreachable, usage
+from operate.failures import Failure, unreachable, usage
 from operate.outputs import DockerEnvironment
 
 NETWORK_ATTEMPTS = 64
@@ -95,12 +95,16 @@ class Launcher:
                 self._gateway.admit(session.name, network.session)
                 if command is not None:
                     session = session.model_copy(update={"command": tuple(command(network))})
-                self._start(made, self._fence(name, network, session, labels(Role.FENCE)))
+                self._start(made, self._fence(name, network, labels(Role.FENCE)))
                 container = self._start(made, self._session(name, image, network, session, labels(Role.SESSION)))
             yield Run(number, network, container)
-        finally:
-            with signals_held(), asking_engine(f"removing run {number}"):
-                made.close()
+        except BaseException as error:
+            try:
+                _close(made, number)
+            except Failure as further:
+                error.add_note(str(further))
+            raise
+        _close(made, number)
 
     def _labels(self, number: str, session: str) -> Callable[[Role], dict[str, str]]:
         own = {**self._environment.labels, label(Tag.SESSION): session, RUN: number}
@@ -143,7 +147,7 @@ class Launcher:
             raise
         return True
 
-    def _fence(self, name: str, network: SessionNetwork, session: Session, labels: Mapping[str, str]) -> ContainerPlan:
+    def _fence(self, name: str, network: SessionNetwork, labels: Mapping[str, str]) -> ContainerPlan:
         return fence_container(
             name=f"{name}-fence",
             image=self._environment.images.fence,
@@ -153,7 +157,6 @@ class Launcher:
             labels=labels,
             resolvers=self._environment.resolvers,
             host_addresses=self._environment.host_addresses,
-            ports=session.ports,
         )
 
     def _session(
@@ -191,6 +194,8 @@ class Launcher:
             Failure: the engine or the gateway refused.
         """
         with asking_engine("removing what earlier runs left"):
+            # Asked before networks are listed: a run has its network for longer than it is admitted.
+            admitted = self._gateway.sources()
             own = self._environment.labels
             stack, environment = (f"{label(tag)}={own[label(tag)]}" for tag in (Tag.STACK, Tag.ENVIRONMENT))
             filters: Any = {"label": [RUN, stack, environment]}
@@ -208,21 +213,38 @@ class Launcher:
                 if container.labels[RUN] not in alive:
                     _removed(partial(container.remove, force=True, v=True))
             for number in networks.keys() - alive:
-                self._remove_network(networks[number])
+                _removed(partial(self._remove_network, networks[number]))
+            self._dismiss_strays(admitted, networks.values())
         return sorted(({container.labels[RUN] for container in containers} | networks.keys()) - alive)
 
     def _remove_network(self, network: Network) -> None:
         network.reload()
-        (pool,) = network.attrs["IPAM"]["Config"]
-        self._gateway.dismiss(SessionNetwork(IPv4Network(pool["Subnet"])).session)
+        self._gateway.dismiss(SessionNetwork(_subnet(network)).session)
         for container in list(network.attrs.get("Containers") or {}):
             _removed(partial(network.disconnect, container, force=True))
         _removed(network.remove)
 
+    def _dismiss_strays(self, admitted: Iterable[IPv4Network], networks: Iterable[Network]) -> None:
+        """Forget runs whose network somebody else has removed; declared sessions are in the lower half of the range."""
+        _, runs = self._environment.range.subnets()
+        subnets = [_subnet(network) for network in networks]
+        for source in admitted:
+            if source.subnet_of(runs) and not any(source.subnet_of(subnet) for subnet in subnets):
+                self._gateway.dismiss(source.network_address)
+
+
+def _subnet(network: Network) -> IPv4Network:
+    (pool,) = network.attrs["IPAM"]["Config"]
+    return IPv4Network(pool["Subnet"])
+
 
 def _age(created: str) -> timedelta:
-    # The engine writes nanoseconds, which Python does not read.
-    return datetime.now(UTC) - datetime.fromisoformat(f"{created[:19]}+00:00")
+    return datetime.now(UTC) - datetime.fromisoformat(created)
+
+
+def _close(made: ExitStack, number: str) -> None:
+    with signals_held(), asking_engine(f"removing run {number}"):
+        made.close()
 
 
 def _removed(remove: Callable[[], object]) -> None:
@@ -230,6 +252,10 @@ def _removed(remove: Callable[[], object]) -> None:
         remove()
     except NotFound:
         return
+    except APIError as error:
+        # Another sweep, or the engine by itself, is at it.
+        if "already in progress" not in str(error.explanation):
+            raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from docker.models.containers import Container
 from components.models.stack import Isolation
 from components.plans.docker import SessionNetwork
 from components.plans.docker.addresses import PREFIX
+from components.plans.image import BEHIND_FENCE
 from components.plans.probes import Neighbour, Probe, Surroundings
 from operate.docker_gateway import Gateway
 from operate.docker_runs import Launcher
@@ -53,7 +54,8 @@ class DockerExaminer:
         progress(f"probing in container {self.session.container}")
         with asking_engine(f"container {self.session.container}"):
             container = self.client.containers.get(self.session.container)
-            code, out, err = run_in(container, self._command(probes, network))
+            # Behind the session's own filter, which a command started from outside does not have by itself.
+            code, out, err = run_in(container, [*BEHIND_FENCE, *self._command(probes, network)])
         return probes, self._examined(container, f"running container {container.name}", code, out, err)
 
     def _in_twin(self, plan: Plan, progress: Progress) -> Examination:
@@ -88,6 +90,7 @@ class DockerExaminer:
             self.name,
             f"{network.gateway}:{self.environment.gateway.port}",
             bridge=str(network.bridge),
+            host_addresses=self.environment.host_addresses,
             others=others,
             own_kernel=self.environment.isolation is Isolation.RUNSC,
             held=tuple(secret.name for secret in self.session.session.secrets if secret.inject is None),

@@ -50,6 +50,7 @@ def container(
     *,
     joins: docker.Container | None = None,
     networks: Sequence[docker.Network] = (),
+    volumes: Mapping[str, docker.Volume] | None = None,
     **further: Any,
 ) -> docker.Container:
     """The container of `plan`.
@@ -61,8 +62,10 @@ def container(
         opts: Its options.
         joins: The container whose network namespace it is in. By id: once that is another, so must this be.
         networks: Those of the plan, in its order.
+        volumes: Those of the plan that are the stack's own, by name.
         further: Arguments beyond the plan.
     """
+    volumes = volumes or {}
     return docker.Container(
         name,
         name=plan.name or None,
@@ -82,7 +85,13 @@ def container(
         privileged=False,
         tmpfs=dict(plan.tmpfs) or None,
         mounts=[
-            docker.ContainerMountArgs(type=one.kind, source=one.source, target=one.target, read_only=one.read_only)
+            docker.ContainerMountArgs(
+                type=one.kind,
+                # By reference: a volume that is replaced goes after the containers that use it.
+                source=volumes[one.source].name if one.source in volumes else one.source,
+                target=one.target,
+                read_only=one.read_only,
+            )
             for one in plan.mounts
         ],
         network_mode=pulumi.Output.concat("container:", joins.id) if joins else plan.network_mode,

@@ -147,6 +147,6 @@ class DockerEnvironment:
             "range": str(host.range),
             "isolation": host.runtime.value,
             "resolvers": [str(address) for address in self.runtime.resolvers],
-            "host_addresses": [str(address) for address in host.host_addresses],
+            "host_addresses": [str(address) for address in self.runtime.host_addresses],
             "labels": self.labels(Role.SESSION),
         }

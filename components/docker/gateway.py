@@ -1,6 +1,6 @@
 """The egress gateway of an environment on a Docker host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import pulumi_docker as docker
 from components.contexts import content_hash
 from components.docker.container import bridge, container
 from components.docker.images import PLATFORMS
-from components.docker.scope import child_of, egress_of
+from components.docker.scope import child_of, dns_label, egress_of
 from components.models.tags import Role
 from components.plans.docker import (
     Attachment,
@@ -25,6 +25,11 @@ from components.plans.image import ImagePlan, gateway_image
 
 if TYPE_CHECKING:
     from components.docker.environment import DockerEnvironment
+
+
+EGRESS_PREFIX = "agentenv-egress"
+"""A container's way to the outside is the network whose name sorts first. The hyphen does so before the underscore of
+every other declared network's name, and the word before the `run` of a run's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Gateway(pulumi.ComponentResource):
         super().__init__("agent-environments:docker:Gateway", name, {}, opts)
         self._name, self._environment, self._scope = name, environment, environment.scope
         declared = environment.environment.name
-        self.egress = self._scope.name(declared, "egress")
+        self.egress = "_".join((EGRESS_PREFIX, dns_label(self._scope.deployment), dns_label(declared)))
         self.anchor = self._scope.name(declared, "anchor")
         self.container = self._scope.name(declared, "gateway")
         self._policy_volume, self._state_volume = (
@@ -81,7 +86,8 @@ class Gateway(pulumi.ComponentResource):
         image = environment.runtime.images.image("gateway", self._image(), environment.runtime.engine.architecture)
         self.image = image.ref
         policy, state = self._volume("policy", self._policy_volume), self._volume("state", self._state_volume)
-        writer = self._writer(image.id, policy)
+        volumes = {self._policy_volume: policy, self._state_volume: state}
+        writer = self._writer(image.id, volumes)
         plan = gateway_container(
             name=self.container,
             image="",
@@ -92,8 +98,8 @@ class Gateway(pulumi.ComponentResource):
             labels=environment.labels(Role.GATEWAY),
         )
         # The writer goes first, so that there is a policy to start with; another policy makes no other gateway.
-        after = child_of(self, policy, state, writer)
-        self.ready: docker.Container = container(name, plan, image.id, after, joins=anchor)
+        after = child_of(self, writer)
+        self.ready: docker.Container = container(name, plan, image.id, after, joins=anchor, volumes=volumes)
         digest = policy_hash(environment.policy_document)
         self.policy_hash = pulumi.Output.all(writer.exit_code, writer.container_logs).apply(
             lambda ended: in_force(declared, digest, *ended)
@@ -122,7 +128,7 @@ class Gateway(pulumi.ComponentResource):
         image = environment.runtime.fence_image.id
         return container(f"{self._name}-anchor", plan, image, child_of(self), networks=attached)
 
-    def _writer(self, image: pulumi.Input[str], volume: docker.Volume) -> docker.Container:
+    def _writer(self, image: pulumi.Input[str], volumes: Mapping[str, docker.Volume]) -> docker.Container:
         plan = writer_container(
             # Made before the one it replaces goes, so it has no name of its own.
             name="",
@@ -134,7 +140,8 @@ class Gateway(pulumi.ComponentResource):
             f"{self._name}-policy",
             plan,
             image,
-            pulumi.ResourceOptions(parent=self, depends_on=[volume]),
+            pulumi.ResourceOptions(parent=self),
+            volumes=volumes,
             uploads=[docker.ContainerUploadArgs(file=INCOMING, content=canonical(self._environment.policy_document))],
             attach=True,
             logs=True,

@@ -10,6 +10,9 @@ from components.contexts import location
 from components.models.session import Architecture
 from components.plans.image import ImagePlan
 
+NOWHERE = "agentenv.invalid"
+"""Registry in the names of images. It cannot exist (RFC 2606), so an image that was removed here is never looked for at
+a public one, where its name could be somebody else's."""
 PLATFORMS = {Architecture.X86_64: "linux/amd64", Architecture.ARM64: "linux/arm64"}
 
 
@@ -45,7 +48,7 @@ class Images(pulumi.ComponentResource):
         """
         key = f"{kind}-{plan.tag}"
         if key not in self._images:
-            self._images[key] = self._build(key, f"agentenv/{kind}:{plan.tag}", plan, architecture)
+            self._images[key] = self._build(key, f"{NOWHERE}/{kind}:{plan.tag}", plan, architecture)
         return self._images[key]
 
     def _build(self, key: str, ref: str, plan: ImagePlan, architecture: Architecture) -> Built:

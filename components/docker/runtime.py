@@ -8,7 +8,7 @@ import pulumi
 
 from components.base_image import pinned
 from components.contexts import content_hash
-from components.docker.engine import Engine, engine, host_resolvers
+from components.docker.engine import Address, Engine, beyond_blocklist, engine, host_addresses, host_resolvers
 from components.docker.environment import DockerEnvironment
 from components.docker.images import PLATFORMS, Images
 from components.docker.scope import Scope, dns_label, egress_of, ingress_of, network_of
@@ -18,7 +18,7 @@ from components.models.errors import NOT_SHOWN, InvalidInput, Problem, show
 from components.models.session import Session
 from components.models.stack import Isolation, Stack
 from components.plans.docker import SessionNetwork, declared_networks, service_uids
-from components.plans.docker.containers import SECRET_FILE
+from components.plans.docker.containers import SECRET_FILE, memory_mib
 from components.plans.image import fence_image
 from components.runtime import Runtime
 
@@ -42,6 +42,7 @@ class Docker(Runtime):
         scope: Names, labels and addresses.
         engine: What the engine says of itself.
         resolvers: DNS servers of gateways and of unrestricted sessions; none for the engine's own choice.
+        host_addresses: Addresses of the host that unrestricted sessions must not reach, beyond the safety blocklist.
         base_image: Image that every other one starts from, by digest.
         images: Builds them.
         fence_image: Image of the containers that hold network namespaces.
@@ -59,6 +60,7 @@ class Docker(Runtime):
             self.engine = engine()
             _check_engine(stack, self.engine)
             self.resolvers = _resolvers(stack, self.engine)
+            self.host_addresses = _host_addresses(stack, self.engine)
             self.base_image = pinned(stack.base_image)
             deployment = pulumi.get_stack()
             self.scope = Scope(
@@ -162,13 +164,24 @@ def _check_engine(stack: Stack, here: Engine) -> None:
                     f"ask for {here.cpus} at most",
                 )
             )
-        if size.memory_gib > most:
+        limit = memory_mib(session) / 1024
+        if limit > most:
             problems.append(
                 Problem(
                     f"sessions[{index}].resources.memory_gib",
                     show(size.memory_gib),
-                    f"the Docker host has {most:.1f} GiB",
-                    "ask for less",
+                    f"a session's disk is memory on a Docker host: with disk_gib = {size.disk_gib} this is "
+                    f"{limit:.1f} GiB, and the host has {most:.1f} GiB",
+                    "ask for less memory_gib or disk_gib",
+                )
+            )
+        if size.architecture != here.architecture:
+            problems.append(
+                Problem(
+                    f"sessions[{index}].resources.architecture",
+                    show(size.architecture.value),
+                    f"the Docker host runs {here.architecture.value}; other programs end there with exec format error",
+                    f"write architecture: {here.architecture.value}",
                 )
             )
     if problems:
@@ -207,6 +220,20 @@ def _resolvers(stack: Stack, here: Engine) -> tuple[IPv4Address, ...]:
             "name them, like [9.9.9.9]",
         )
     return found
+
+
+def _host_addresses(stack: Stack, here: Engine) -> tuple[Address, ...]:
+    found = host_addresses() if here.local else None
+    declared = "host_addresses" in stack.docker.model_fields_set
+    if found is None and not declared and any(environment.limited is None for environment in stack.environments):
+        where = "this machine does not tell its own" if here.local else "the engine is on another host"
+        raise InvalidInput.of(
+            "docker.host_addresses",
+            [],
+            f"the fence of an unrestricted environment keeps sessions from the host's public addresses, and {where}",
+            "list them, like [203.0.113.7], or write [] if it has none",
+        )
+    return beyond_blocklist((*stack.docker.host_addresses, *(found or ())))
 
 
 def _networks(stack: Stack, deployment: str) -> dict[str, SessionNetwork]:

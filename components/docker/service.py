@@ -31,7 +31,7 @@ def place_service(
         network_name=placed.name,
         labels=environment.labels(Role.FENCE, session.name),
         resolvers=runtime.resolvers,
-        host_addresses=host.host_addresses,
+        host_addresses=runtime.host_addresses,
         ports=session.ports,
         service=True,
     )

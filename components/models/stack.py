@@ -66,7 +66,9 @@ class DockerHost(Model):
     resolvers: Annotated[tuple[IPv4Address, ...], Field(max_length=3)] = ()
     """DNS servers of gateways and unrestricted sessions. None given: those that the host itself uses."""
     host_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
-    """Public addresses of the host, which unrestricted sessions must not reach. Private ones are blocked already."""
+    """Public addresses of the host, which unrestricted sessions must not reach. Private ones are blocked already, and
+    so are those on the interfaces of the machine that `pulumi up` runs on, if its engine is used. To be given for
+    another host, where `[]` says that it has none, and for an address that a cloud or a router maps to the host."""
 
 
 def _private_range(value: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:

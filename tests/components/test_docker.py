@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
 import pytest
+from requests.exceptions import ReadTimeout
 
 from components import base_image, docker
-from components.docker.engine import Engine, host_resolvers
+from components.docker.engine import Engine, beyond_blocklist, host_addresses, host_resolvers
+from components.docker.engine import engine as ask_engine
 from components.docker.gateway import in_force
 from components.environment import Environment
 from components.models.errors import InvalidInput
@@ -58,11 +61,8 @@ def stack(*environments: dict[str, Any], sessions: tuple[dict[str, Any], ...] = 
     return Stack.parse({"team": "t", "environments": environments, "sessions": sessions} | fields)
 
 
-FULL = stack(
-    OPEN,
-    SHUT,
-    sessions=(session("a", "open"), session("b", "shut"), service("c", "shut", 8080), service("d", "open", 8081)),
-)
+FULL_SESSIONS = (session("a", "open"), session("b", "shut"), service("c", "shut", 8080), service("d", "open", 8081))
+FULL = stack(OPEN, SHUT, sessions=FULL_SESSIONS)
 
 
 @dataclass
@@ -94,6 +94,8 @@ def on_this_host(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setattr(docker.runtime, "pinned", base_image.pinned)
     monkeypatch.setattr(docker.runtime, "engine", lambda: engine)
     monkeypatch.setattr(docker.runtime, "host_resolvers", lambda: (IPv4Address("198.51.100.53"),))
+    addresses = ("127.0.0.1", "10.1.2.3", "198.51.100.7", "::1", "2001:db8::7")
+    monkeypatch.setattr(docker.runtime, "host_addresses", lambda: tuple(map(ip_address, addresses)))
 
 
 def run(recorder: DockerRecorder, declared: Stack, *, preview: bool = False) -> DockerRecorder:
@@ -328,7 +330,7 @@ def test_outputs_are_those_that_agentenv_reads(recorder: DockerRecorder) -> None
     shut = found["shut"]
     assert shut["runtime"] == "docker"
     assert shut["images"].keys() == {"session", "fence", "gateway"}
-    assert all(ref.startswith(f"agentenv/{kind}:") for kind, ref in shut["images"].items())
+    assert all(ref.startswith(f"agentenv.invalid/{kind}:") for kind, ref in shut["images"].items())
     assert shut["gateway"] == {
         "container": "agentenv_test_shut_gateway",
         "anchor": "agentenv_test_shut_anchor",
@@ -370,9 +372,9 @@ def test_everything_is_labelled(recorder: DockerRecorder) -> None:
 def test_equal_images_are_built_once(recorder: DockerRecorder) -> None:
     builds = run(recorder, stack(OPEN, SHUT)).of("docker-build:index:Image")
     assert sorted(one.inputs["tags"][0].partition(":")[0] for one in builds) == [
-        "agentenv/fence",
-        "agentenv/gateway",
-        "agentenv/session",
+        "agentenv.invalid/fence",
+        "agentenv.invalid/gateway",
+        "agentenv.invalid/session",
     ]
     assert all(one.inputs["load"] is True and one.inputs["push"] is False for one in builds)
     assert not any("registries" in one.inputs for one in builds)
@@ -384,7 +386,7 @@ def test_an_environment_with_package_managers_has_a_gateway_that_knows_their_reg
     networking = {"type": "limited", "allow_package_managers": True}
     shut = {"name": "shut", "config": {"type": "cloud", "packages": {"pip": ["six"]}, "networking": networking}}
     builds = run(recorder, stack(shut)).of("docker-build:index:Image")
-    (gateway,) = [one.inputs for one in builds if one.inputs["tags"][0].startswith("agentenv/gateway")]
+    (gateway,) = [one.inputs for one in builds if one.inputs["tags"][0].startswith("agentenv.invalid/gateway")]
     assert "find_registries.py" in gateway["dockerfile"]["inline"]
 
 
@@ -426,8 +428,25 @@ def test_two_services_cannot_publish_one_port() -> None:
             "docker.runtime = 'runsc': .*past the rules",
         ),
         ({"cpus": 2}, {}, (session("a", "open", resources={"cpu": 4}),), r"sessions\[0\]\.resources\.cpu = 4"),
-        ({}, {}, (session("a", "open", resources={"memory_gib": 64}),), r"sessions\[0\]\.resources\.memory_gib = 64"),
+        (
+            {},
+            {},
+            (session("a", "open", resources={"memory_gib": 16, "disk_gib": 17}),),
+            r"sessions\[0\]\.resources\.memory_gib = 16.*disk_gib = 17 this is 33\.0 GiB, and the host has 32\.0",
+        ),
+        (
+            {"architecture": Architecture.ARM64},
+            {},
+            (session("a", "open"),),
+            r"sessions\[0\]\.resources\.architecture = 'x86_64'.*exec format error.*write architecture: arm64",
+        ),
         ({"local": False}, {}, (), "docker.resolvers.*the engine is on another host"),
+        (
+            {"local": False},
+            {"docker": {"resolvers": ["198.51.100.53"]}},
+            (),
+            "docker.host_addresses.*public addresses, and the engine is on another host. Fix: list them",
+        ),
         (
             {},
             {"docker": {"range": "10.200.0.0/24"}},
@@ -435,7 +454,7 @@ def test_two_services_cannot_publish_one_port() -> None:
             "docker.range.*holds 16 networks of declared sessions, and 17 are needed",
         ),
     ],
-    ids=["no gvisor", "gvisor with its own stack", "cpu", "memory", "resolvers", "range"],
+    ids=["no gvisor", "gvisor with its own stack", "cpu", "memory", "architecture", "resolvers", "host", "range"],
 )
 def test_what_this_engine_cannot_do_is_said_before_anything_is_made(
     recorder: DockerRecorder,
@@ -459,6 +478,135 @@ def test_resolvers_are_those_that_a_container_can_reach(tmp_path: Path) -> None:
     assert host_resolvers((stub, tmp_path / "none")) == ()
 
 
+def test_what_is_no_address_in_a_list_of_resolvers_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver foo\nnameserver\nnameserver 2001:db8::1\nnameserver 198.51.100.3%eth0\n")
+    assert host_resolvers((file,)) == ()
+    file.write_text(f"{file.read_text()}nameserver 198.51.100.4\n")
+    assert host_resolvers((file,)) == (IPv4Address("198.51.100.4"),)
+
+
+ROUTES = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 198.51.100.0
+        /24 link UNICAST
+     |-- 203.0.113.9
+        /32 link UNICAST
+Local:
+  +-- 198.51.100.0/24 2 0 2
+     |-- 198.51.100.7
+        /32 link UNICAST
+        /32 host LOCAL
+     |-- 198.51.100.255
+        /32 link BROADCAST
+     +-- 127.0.0.0/31 1 0 0
+        |-- 127.0.0.0
+           /8 host LOCAL
+        |-- 127.0.0.1
+           /32 host LOCAL
+"""
+ADDRESSES_V6 = """\
+20010db8000000000000000000000007 02 40 00 80     eth0
+20010db8000000000000000000000abc 02 40 00 01     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+"""
+
+
+def test_a_linux_machine_tells_its_addresses(tmp_path: Path) -> None:
+    routes, addresses_v6 = tmp_path / "fib_trie", tmp_path / "if_inet6"
+    routes.write_text(ROUTES)
+    of_its_own = {IPv4Address("198.51.100.7"), IPv4Address("127.0.0.1")}
+    assert set(host_addresses(routes, addresses_v6) or ()) == of_its_own
+    addresses_v6.write_text(ADDRESSES_V6)
+    found = host_addresses(routes, addresses_v6) or ()
+    assert set(found) == of_its_own | {ip_address("2001:db8::7"), ip_address("::1")}
+    assert [str(one) for one in beyond_blocklist((*found, *found))] == ["198.51.100.7", "2001:db8::7"]
+    assert host_addresses(tmp_path / "none", addresses_v6) is None
+
+
+def test_an_unrestricted_session_does_not_reach_the_host_by_its_own_addresses(recorder: DockerRecorder) -> None:
+    # The second is private and the third is one of the machine's: nftables refuses a set that has a range twice.
+    declared = stack(
+        OPEN,
+        SHUT,
+        sessions=FULL_SESSIONS,
+        docker={"host_addresses": ["203.0.113.7", "10.9.9.9", "198.51.100.7"]},
+    )
+    found = program(recorder, declared)
+    effective = ["198.51.100.7", "203.0.113.7", "2001:db8::7"]
+    assert found["open"]["host_addresses"] == found["shut"]["host_addresses"] == effective
+    opened, shut = (
+        next(text for text in recorder.container(f"{name}-fence")["envs"] if text.startswith("FENCE_RULES="))
+        for name in "dc"
+    )
+    assert all(opened.count(f"{address}") == 2 for address in effective)
+    assert "10.9.9.9" not in opened
+    assert "198.51.100.7" not in shut
+
+
+@pytest.mark.parametrize(
+    ("local", "environment", "fields"),
+    [
+        (False, SHUT, {}),
+        (False, OPEN, {"docker": {"resolvers": ["198.51.100.53"], "host_addresses": []}}),
+        (True, OPEN, {}),
+    ],
+    ids=["limited", "none by declaration", "local"],
+)
+def test_the_addresses_of_a_host_are_asked_for_only_where_they_matter(
+    recorder: DockerRecorder, monkeypatch: pytest.MonkeyPatch, local: bool, environment: Any, fields: Any
+) -> None:
+    on_this_host(monkeypatch, replace(HERE, local=local))
+    (found,) = [one for one in program(recorder, stack(environment, **fields)).values() if "networking" in one]
+    assert found["host_addresses"] == (["198.51.100.7", "2001:db8::7"] if local else [])
+
+
+def test_a_machine_that_does_not_tell_its_addresses_is_asked_for_them(
+    recorder: DockerRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker.runtime, "host_addresses", lambda: None)
+    with pytest.raises(
+        pulumi.InputPropertiesError, match=r"docker\.host_addresses.*this machine does not tell its own"
+    ):
+        program(recorder, stack(OPEN))
+    assert recorder.seen == []
+
+
+class Client:
+    """As much of the SDK's client as is asked; `info` fails where it is given an error."""
+
+    def __init__(self, base_url: str, error: OSError | None = None) -> None:
+        self.api, self._error = SimpleNamespace(base_url=base_url), error
+
+    def info(self) -> dict[str, Any]:
+        if self._error:
+            raise self._error
+        return {"ServerVersion": "29.1.0", "NCPU": 2, "MemTotal": 2**30, "Architecture": "aarch64"}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [("http+docker://localhost", True), ("http+docker://ssh", False), ("https://198.51.100.1:2376", False)],
+)
+def test_an_engine_by_ssh_is_on_another_host(monkeypatch: pytest.MonkeyPatch, url: str, local: bool) -> None:
+    monkeypatch.setattr("docker.from_env", lambda **_: Client(url))
+    here = ask_engine()
+    assert (here.local, here.major, here.architecture) == (local, 29, Architecture.ARM64)
+
+
+@pytest.mark.parametrize(("error", "said"), [(ReadTimeout("timed out\nmore"), "timed out"), (OSError(), "OSError")])
+def test_an_engine_that_stops_answering_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    monkeypatch.setattr("docker.from_env", lambda **_: Client("http+docker://localhost", error))
+    with pytest.raises(InvalidInput, match=f"no Docker engine answers: {said}. Fix: start Docker"):
+        ask_engine()
+
+
 FARGATES = {"log_retention_days", "zones", "session_range", "egress_range", "expression", "timezone", "prompt", "spot"}
 """Fields that a Docker host has no use for, and those that it refuses."""
 OTHERWISE = {
@@ -476,7 +624,8 @@ OTHERWISE = {
 CARRIED_BY_THE_COMPONENT = {"description", "scope", "meta-key-x", "cloud"}
 
 
-def test_every_field_reaches_an_object_on_the_engine(recorder: DockerRecorder) -> None:
+def test_every_field_reaches_an_object_on_the_engine(recorder: DockerRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_this_host(monkeypatch, replace(HERE, architecture=Architecture.ARM64, memory_bytes=128 * 2**30))
     declared = json.loads(
         json.dumps(EVERYTHING).replace("arn:aws:secretsmanager:eu-west-1:123456789012:secret:", "file:/etc/x-")
     )
@@ -491,6 +640,8 @@ def test_every_field_reaches_an_object_on_the_engine(recorder: DockerRecorder) -
     run_x = declared["sessions"][0]
     del run_x["schedule"], run_x["resources"]["spot"]
     # As a service it is an object on the engine, and not only an entry of the catalogue.
+    for other in declared["sessions"][1:]:
+        other.setdefault("resources", {})["architecture"] = "arm64"
     run_x |= {"pattern": "long_running", "ports": [7778], "environment": "open-x"}
     seen = run(recorder, Stack.parse(declared)).seen
     made = str([one.inputs for one in seen if not one.type.startswith("agent-environments:")]).replace("\\", "")

@@ -83,7 +83,7 @@ class FakeEngine:
         self.broken = ""
         self.taken = 0
         self.seen: dict[str, str] = {}
-        self.policy: dict[str, Any] = {"in_force": True, "policy_hash": "", "policy": {"hosts": []}}
+        self.policy: dict[str, Any] = {"in_force": True, "policy_hash": "", "policy": {"hosts": []}, "identities": []}
         self.exec_code = 0
         self.containers_by_name: dict[str, FakeContainer] = {}
         self.networks_by_name: dict[str, FakeNetwork] = {}

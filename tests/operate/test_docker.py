@@ -2,11 +2,12 @@
 
 import os
 import signal
-from datetime import UTC, datetime
-from ipaddress import IPv4Network
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
+from docker.errors import APIError, NotFound
 
 from components.models.errors import validate
 from components.models.session import Session
@@ -14,7 +15,7 @@ from components.models.tags import RUN
 from operate import engine
 from operate.docker_gateway import Gateway, ask
 from operate.docker_runs import GATEWAY_MODE, Launcher, signals_held
-from operate.failures import Exit, Failure
+from operate.failures import Exit, Failure, unreachable
 from operate.outputs import DockerEnvironment, Outputs
 from operate.verify import verify
 from tests.operate.deployed import DESK, outputs
@@ -104,6 +105,32 @@ def test_nothing_is_left_when_the_gateway_refuses(fake: FakeEngine) -> None:
     with pytest.raises(Failure, match="no such thing"), launcher(fake).run(SESSION, "session:1"):
         pytest.fail("a run came to be")
     assert fake.networks_by_name == {}
+
+
+def test_what_fails_at_the_end_does_not_hide_what_failed_first(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Gateway, source: IPv4Address) -> None:
+        raise unreachable(f"gateway refused dismiss of {source}")
+
+    monkeypatch.setattr(Gateway, "dismiss", refuse)
+    fake.broken = "-session"
+    with pytest.raises(Failure, match="no such runtime") as caught, launcher(fake).run(SESSION, "session:1"):
+        pytest.fail("a run came to be")
+    assert [note.partition(" of ")[0] for note in caught.value.__notes__] == ["gateway refused dismiss"]
+    assert fake.networks_by_name == {}
+    fake.broken = ""
+    with pytest.raises(Failure, match="refused dismiss"), launcher(fake).run(SESSION, "session:1"):
+        pass
+
+
+def test_what_the_engine_does_not_remove_is_told(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: FakeContainer, force: bool, v: bool) -> None:
+        raise APIError("500", explanation="device or resource busy")
+
+    monkeypatch.setattr(FakeContainer, "remove", refuse)
+    with pytest.raises(Failure, match=r"removing run .*resource busy"), launcher(fake).run(SESSION, "session:1"):
+        pass
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
@@ -209,6 +236,51 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(fake: FakeEngine) 
     assert "exec t-gateway dismiss --source 10.204.0.11/32" in fake.told
 
 
+def test_an_admission_that_outlived_its_network_is_dismissed(fake: FakeEngine) -> None:
+    leftover(fake, "alive", OLD, "running")
+    declared, alive, stray = "10.200.0.11/32", "10.204.0.11/32", "10.204.0.19/32"
+    fake.policy["identities"] = [{"session": "desk", "source": source} for source in (declared, alive, stray)]
+    assert launcher(fake).sweep() == []
+    assert [told for told in fake.told if "dismiss" in told] == [f"exec t-gateway dismiss --source {stray}"]
+
+
+def test_a_container_that_another_sweep_is_removing_is_no_fault(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: FakeContainer, force: bool, v: bool) -> None:
+        raise APIError("409", explanation=reason)
+
+    leftover(fake, "dead", OLD, "exited")
+    monkeypatch.setattr(FakeContainer, "remove", refuse)
+    reason = "removal of container dead is already in progress"
+    assert launcher(fake).sweep() == ["dead"]
+    leftover(fake, "dead", OLD, "exited")
+    reason = "container dead is in use"
+    with pytest.raises(Failure, match="is in use"):
+        launcher(fake).sweep()
+
+
+def test_a_network_that_another_sweep_has_removed_is_no_fault(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: FakeNetwork) -> None:
+        raise NotFound("404", explanation="network not found")
+
+    leftover(fake, "dead", OLD, "exited")
+    monkeypatch.setattr(FakeNetwork, "reload", gone)
+    assert launcher(fake).sweep() == ["dead"]
+
+
+def test_the_age_of_a_run_does_not_depend_on_where_the_host_is(fake: FakeEngine) -> None:
+    for number, hours in (("west", -5), ("east", 9)):
+        now = datetime.now(timezone(timedelta(hours=hours)))
+        # The engine writes nanoseconds.
+        leftover(fake, number, now.isoformat().replace(now.strftime(".%f"), now.strftime(".%f789")), "created")
+    old = datetime.now(timezone(timedelta(hours=9))) - timedelta(minutes=5)
+    leftover(fake, "old", old.strftime("%Y-%m-%dT%H:%M:%S.%f789+09:00"), "created")
+    assert launcher(fake).sweep() == ["old"]
+
+
 def test_the_gateway_tells_what_it_enforces(fake: FakeEngine) -> None:
     fake.policy = {
         "in_force": True,
@@ -253,6 +325,7 @@ def test_a_session_for_runs_is_probed_in_a_twin(fake: FakeEngine, monkeypatch: p
     assert not by_id["user"].ok
     assert by_id["policy"].ok
     assert by_id["session-chat"].tried == "tcp 10.200.0.11:8080"
+    assert by_id["host-198.51.100.7"].tried == "udp 198.51.100.7:443"
     assert evidence.examined.where.startswith("throw-away twin agentenv-run-")
     assert (evidence.examined.image, evidence.examined.engine) == ("sha256:cafe", "docker 20.10 (runc)")
     assert fake.networks_by_name == {}
