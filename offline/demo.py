@@ -61,7 +61,7 @@ def upstream(outputs: dict[str, dict[str, dict[str, object]]]) -> Iterator[None]
     limited = next(e for e in outputs["environments"].values() if e["networking"] == "limited")
     engine = docker.from_env()
     for left in engine.containers.list(all=True, filters={"name": f"^{UPSTREAM}$"}):
-        left.remove(force=True)
+        left.remove(force=True, v=True)
     images = limited["images"]
     assert isinstance(images, dict)
     container = engine.containers.create(
@@ -85,7 +85,7 @@ def upstream(outputs: dict[str, dict[str, dict[str, object]]]) -> Iterator[None]
         container.start()
         yield
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
         engine.close()
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.engine.conftest import STACK, Deployment, project
 
 pytestmark = [pytest.mark.engine, pytest.mark.containers]
 
+LABELS = {label(Tag.STACK): STACK}
 PORT = 18231
 GREETING = "served from behind the fence"
 SERVE = (
@@ -69,7 +71,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 def of_stack() -> dict[str, Any]:
-    return {"label": [f"{label(Tag.STACK)}={STACK}"]}
+    return {"label": [f"{key}={value}" for key, value in LABELS.items()]}
 
 
 def outputs(deployment: Deployment) -> dict[str, Any]:
@@ -182,6 +184,41 @@ def test_nothing_gets_out_while_the_gateway_is_dead_and_up_brings_it_back(
     steps = deployment.up(refresh=True)
     assert "docker:index/container:Container shut_gateway" in steps.operations
     assert all(probe["ok"] for probe in agentenv(deployment, "verify", "bot")["probes"])
+
+
+def test_the_gateway_goes_out_by_its_own_network_whatever_else_it_is_on(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    anchor = engine.containers.get("agentenv_test_shut_anchor")
+    # As a run's network is named and made.
+    pool = docker.types.IPAMPool(subnet="10.221.200.0/29")
+    run = engine.networks.create(
+        "agentenv-run-0123456789ab", internal=False, ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels=LABELS
+    )
+    try:
+        run.connect(anchor)
+        _, table = anchor.exec_run(["cat", "/proc/net/route"])
+        assert isinstance(table, bytes)
+        (hop,) = [line.split()[2] for line in table.decode().splitlines()[1:] if line.split()[1] == "00000000"]
+        egress = engine.networks.get(outputs(deployment)["environments"]["shut"]["egress_network"])
+        bridge = IPv4Address(egress.attrs["IPAM"]["Config"][0]["Gateway"])
+        assert IPv4Address(int.from_bytes(bytes.fromhex(hop), "little")) == bridge
+    finally:
+        run.disconnect(anchor)
+        run.remove()
+
+
+def test_other_labels_reach_everything(deployment: Deployment, engine: docker.DockerClient) -> None:
+    deployment.declare({**DECLARED, "tags": {"project": "x"}})
+    deployment.up()
+    volumes = engine.volumes.list(filters=of_stack())
+    networks = engine.networks.list(filters=of_stack())
+    assert len(volumes) == 4
+    assert networks
+    labelled = [volume.attrs["Labels"] for volume in volumes] + [network.attrs["Labels"] for network in networks]
+    labelled += [container.labels for container in engine.containers.list(all=True, filters=of_stack())]
+    assert all(labels.get("project") == "x" for labels in labelled)
+    assert all(probe["ok"] for probe in agentenv(deployment, "verify", "desk")["probes"])
 
 
 def test_what_the_policy_pack_refuses_is_not_created(deployment: Deployment, engine: docker.DockerClient) -> None:
