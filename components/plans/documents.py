@@ -93,8 +93,8 @@ def gateway_task(account: Account, cluster: str, bucket: str, key: str, secrets:
     in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
     return document(
         allow("ReadPolicy", ["s3:GetObject"], [_bucket(account, bucket, key)]),
-        # IAM judges a list of tasks by the container instances of the cluster, also where it has none.
-        allow("FindSessions", ["ecs:ListTasks"], [account.arn("ecs", f"container-instance/{cluster}/*")], in_cluster),
+        # A list that names no container instance is judged without a resource; the condition names the cluster.
+        allow("FindSessions", ["ecs:ListTasks"], ["*"], in_cluster),
         allow("KnowSessions", ["ecs:DescribeTasks"], [account.arn("ecs", f"task/{cluster}/*")], in_cluster),
         *_read_secrets(secrets),
     )

@@ -17,12 +17,14 @@ WITHOUT_RESOURCE = frozenset(
         "ecr:getauthorizationtoken",
         "ecs:describetaskdefinition",
         "ecs:listtaskdefinitions",
+        "ecs:listtasks",
         "sts:getcalleridentity",
         "xray:puttelemetryrecords",
         "xray:puttracesegments",
     }
 )
-"""Actions for which AWS documents no resource type, so that `*` is the only resource there is; in lower case.
+"""Actions for which `*` is the only resource there is, in lower case: AWS documents no resource type, or, of a list of
+tasks, judges a call that names no container instance without one.
 
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
