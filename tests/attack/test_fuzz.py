@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def test_fuzz(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def harness() -> Harness:
-    return Harness()
+def harness() -> Iterator[Harness]:
+    made = Harness()
+    yield made
+    made.close()
 
 
 def test_the_harness_lets_an_allowed_tunnel_through(harness: Harness) -> None:

@@ -111,7 +111,13 @@ class Harness:
         self.upstream = self.answer = b""
         self.faults: list[str] = []
         # The only way to the network in this code path is replaced by one that leads to `_side_transport`.
+        self._real_connect = connect_module.connect
         connect_module.connect = self._connect
+
+    def close(self) -> None:
+        """Give the gateway's code its way to the network back."""
+        connect_module.connect = self._real_connect
+        self._loop.close()
 
     async def _make(self) -> Proxy:
         log, metrics = Log(self._log_lines.append), Metrics()
