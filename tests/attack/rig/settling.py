@@ -6,7 +6,7 @@ import threading
 import time
 
 _PAUSE_SECONDS = 0.001
-_LIMIT_SECONDS = 5.0
+_LIMIT_SECONDS = 30.0
 
 
 class Inbox:
