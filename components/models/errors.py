@@ -12,7 +12,7 @@ MAX_VALUE_CHARACTERS = 120
 # Beginnings of the usual kinds of credential.
 _CREDENTIAL = re.compile(r"sk[-_]|gh[pousr]_|github_pat_|xox[a-z]-|AKIA|ASIA|eyJ|-----BEGIN")
 # Whatever stands below these fields is not shown, even where it is only a name.
-_PRIVATE_FIELDS = frozenset({"secrets", "variables"})
+_PRIVATE_FIELDS = frozenset({"secrets", "token_sha256", "variables"})
 M = TypeVar("M", bound=BaseModel)
 NOT_SHOWN = "(value not shown)"
 

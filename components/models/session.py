@@ -1,49 +1,21 @@
 """Session: who runs in an Environment, how long, with how much."""
 
+import hashlib
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from components.models.errors import InvalidInput, Model, Problem, show
+from components.models.errors import NOT_SHOWN, InvalidInput, Model, Problem, show
 from components.models.hosts import url_host
+from components.models.mounts import Mount
+from components.models.secrets import MODEL_SECRETS, Secret, VariableName
 
-RESERVED_VARIABLES = frozenset(
-    {
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "CLAUDE_CONFIG_DIR",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NODE_USE_ENV_PROXY",
-        "NO_PROXY",
-    }
-)
-"""Environment variables that the runtime sets: a session that sets them would step round the fence or its keys."""
-
-UNTOUCHED_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that say where a request goes or how it is framed: a credential never goes into one."""
+MOST_AGENTS = 20
+"""Agents of one session: each has a user of its own in the image."""
+_NO_TOKEN = hashlib.sha256(b"").hexdigest()
 
 
 def _slug(value: str) -> str:
@@ -64,62 +36,6 @@ def _mcp_url(value: str) -> str:
     return value
 
 
-def _origin(value: str) -> str:
-    url_host(value)
-    if urlsplit(value).path not in ("", "/") or "?" in value or "#" in value:
-        raise ValueError("must be an origin: a scheme and a host. Fix: write it like https://api.example.com")
-    return value.removesuffix("/")
-
-
-def _credential_header(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value) or value.lower() in UNTOUCHED_HEADERS:
-        raise ValueError("is not a header that carries a credential. Fix: write it like authorization or x-api-key")
-    return value.lower()
-
-
-def _mount_path(value: str) -> str:
-    parts = value.split("/")
-    if parts[:2] != ["", "workspace"] or len(parts) < 3 or {"", ".", ".."} & set(parts[2:]) or not value.isprintable():
-        raise ValueError("must lie below /workspace, without . and .. in it. Fix: write it like /workspace/report.csv")
-    return value
-
-
-MountPath = Annotated[str, AfterValidator(_mount_path), StringConstraints(max_length=1024)]
-
-
-def _variable(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", value):
-        raise ValueError("is not an environment variable's name. Fix: use letters, digits and underscores")
-    if value.upper() in RESERVED_VARIABLES or value.upper().startswith("AGENTENV_"):
-        raise ValueError("is set by the runtime and cannot be set by a session. Fix: choose another name")
-    return value
-
-
-VariableName = Annotated[str, AfterValidator(_variable)]
-
-_SECRET_ARN = re.compile(
-    r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}(?::[A-Za-z0-9_.-]+::)?"
-)
-
-
-_SECRET_FILE = re.compile(r"file:(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.@+-]{1,255}){1,32}")
-
-
-def _secret_reference(value: str) -> str:
-    if not _SECRET_ARN.fullmatch(value) and not _SECRET_FILE.fullmatch(value):
-        raise ValueError(
-            "must be a reference to a secret, never a secret's value: nothing secret belongs in a stack file, state or "
-            "image. Fix: store the value in Secrets Manager and write its ARN "
-            "(arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME), or in a file on the Docker host and write "
-            "file:/etc/agentenv/NAME"
-        )
-    return value
-
-
-SecretReference = Annotated[str, AfterValidator(_secret_reference)]
-"""ARN of a Secrets Manager secret, with `:KEY::` behind it for one key of a JSON secret; or `file:` and the absolute
-path of a file on the Docker host, whose content without its last line break is the secret."""
-
 _DURATION = re.compile(r"(\d{1,7})([smh])")
 
 
@@ -137,6 +53,19 @@ Seconds = Annotated[int, BeforeValidator(_seconds), Field(ge=60, le=7 * 24 * 360
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 """A TCP port that a process without privileges can listen on."""
+
+
+def _token_hash(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value) or value == _NO_TOKEN:
+        raise ValueError(
+            "must be the SHA-256 of a token, in 64 lower-case hexadecimal digits. Fix: run `agentenv token`, keep the "
+            "token that it prints, and write the hash here"
+        )
+    return value
+
+
+TokenHash = Annotated[str, AfterValidator(_token_hash)]
+"""SHA-256 of a bearer token: whoever reads it cannot make the token of it."""
 
 
 class Pattern(StrEnum):
@@ -195,24 +124,6 @@ class Resources(Model):
     """May be stopped with two minutes' notice, for up to 70 % less."""
 
 
-class Injection(Model):
-    """Where the gateway puts a secret on the way out, so that the session never holds it."""
-
-    origin: Annotated[str, AfterValidator(_origin)]
-    """The one https origin that the secret is sent to."""
-    header: Annotated[str, AfterValidator(_credential_header)]
-    """Request header that carries it, e.g. `x-api-key` or `authorization`."""
-
-
-class Secret(Model):
-    """A secret that a session uses, by reference."""
-
-    name: VariableName
-    """The environment variable that holds it, or with `inject` the name of the gateway's route."""
-    source: SecretReference
-    inject: Injection | None = None
-
-
 class Schedule(Model):
     """When an ephemeral session is started by itself, in EventBridge Scheduler's notation."""
 
@@ -241,26 +152,6 @@ class Schedule(Model):
         return self
 
 
-class FileMount(Model):
-    """An uploaded file put into the container before the agent starts (wire: a session's `file` resource)."""
-
-    type: Literal["file"]
-    file_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    mount_path: MountPath | None = None
-
-
-class RepositoryMount(Model):
-    """A GitHub repository put into the container (wire: a session's `github_repository` resource)."""
-
-    type: Literal["github_repository"]
-    url: Annotated[str, StringConstraints(pattern=r"^https://github\.com/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
-    checkout: Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")] | None = None
-    mount_path: MountPath | None = None
-
-
-Mount = Annotated[FileMount | RepositoryMount, Field(discriminator="type")]
-
-
 class Session(Model):
     """A declared session: a definition that any number of runs may be started from."""
 
@@ -268,13 +159,18 @@ class Session(Model):
     environment: str
     pattern: Pattern
     agent: Agent | None = None
-    agents: tuple[Agent, ...] = ()
+    agents: Annotated[tuple[Agent, ...], Field(max_length=MOST_AGENTS)] = ()
+    shared_folder: bool = False
+    """Whether several agents of one container share `/workspace/shared`; they share no other file."""
     command: tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...] = ()
     """A program of the team's own instead of the agent runner; arguments, no shell."""
     resources: Resources = Resources()
     ports: tuple[Port, ...] = ()
+    """Of a long-running session's agents the first ones serve their conversations, one port each, in their order."""
+    token_sha256: TokenHash | None = None
+    """Hash of the token that a long-running session's agents ask of whoever talks to them."""
     idle_timeout: Seconds | None = None
-    """A long-running or hybrid session is stopped after this long without work; None keeps it."""
+    """A long-running session saves its state and ends after this long without work; None keeps it."""
     secrets: tuple[Secret, ...] = ()
     variables: dict[VariableName, Annotated[str, StringConstraints(max_length=4096)]] = Field(default_factory=dict)
     """Plain environment variables; never secrets."""
@@ -295,6 +191,21 @@ class Session(Model):
         """Whether its container stays up, rather than being started for each task."""
         return self.pattern is Pattern.LONG_RUNNING or (self.pattern is Pattern.SINGLE_CONTAINER and bool(self.ports))
 
+    @property
+    def is_supervised(self) -> bool:
+        """Whether several agents share its container, each as a user of its own."""
+        return len(self.all_agents) > 1 and not self.command
+
+    @property
+    def serves_agents(self) -> bool:
+        """Whether its ports are those of the agent runner, rather than of a command of the team's own."""
+        return self.is_service and bool(self.all_agents) and not self.command
+
+    @property
+    def model_route(self) -> Secret | None:
+        """The model's credential that the gateway adds, so that no agent holds it; None if there is none."""
+        return next((secret for secret in self.secrets if secret.name in MODEL_SECRETS), None)
+
     def to_wire(self) -> dict[str, Any]:
         """The JSON form, as in a stack file, without what was left at null or empty."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {
@@ -303,7 +214,12 @@ class Session(Model):
 
     @model_validator(mode="after")
     def _pattern_fits(self) -> "Session":
-        problems = [*self._agent_problems(), *self._field_problems()]
+        problems = [
+            *self._agent_problems(),
+            *self._field_problems(),
+            *self._service_problems(),
+            *self._route_problems(),
+        ]
         if problems:
             raise InvalidInput(problems)
         return self
@@ -372,13 +288,19 @@ class Session(Model):
                     "remove it",
                 )
             )
-        if self.idle_timeout is not None and self.pattern not in (Pattern.LONG_RUNNING, Pattern.HYBRID):
+        if self.schedule and self.schedule.prompt is None and not self.command:
             found.append(
                 Problem(
-                    "idle_timeout",
-                    show(self.idle_timeout),
-                    f"only long_running and hybrid sessions idle, this one is {self.pattern}",
-                    "remove it; a run ends by max_turns",
+                    "schedule.prompt", "", "a scheduled agent needs something to do", "say what, in schedule.prompt"
+                )
+            )
+        if self.shared_folder and not self.is_supervised:
+            found.append(
+                Problem(
+                    "shared_folder",
+                    show(self.shared_folder),
+                    "only several agents of one container share a folder",
+                    "remove it; one agent's folder is /workspace",
                 )
             )
         if self.ports and self.pattern not in (Pattern.LONG_RUNNING, Pattern.SINGLE_CONTAINER):
@@ -403,4 +325,73 @@ class Session(Model):
                         "give each secret and variable a name of its own",
                     )
                 )
+        return found
+
+    def _service_problems(self) -> list[Problem]:
+        found = []
+        if self.idle_timeout is not None and (
+            self.pattern is not Pattern.LONG_RUNNING or not self.serves_agents or self.is_supervised
+        ):
+            found.append(
+                Problem(
+                    "idle_timeout",
+                    show(self.idle_timeout),
+                    "only a long_running session of one agent idles",
+                    "remove it; a run ends when its prompts are answered, at max_turns at the latest",
+                )
+            )
+        if self.serves_agents and len(self.ports) < len(self.all_agents):
+            found.append(
+                Problem(
+                    "ports",
+                    show(list(self.ports)),
+                    f"each agent that stays up serves a port of its own, and there are {len(self.all_agents)}",
+                    "list a port for each agent, like ports: [8080]",
+                )
+            )
+        if self.serves_agents and self.token_sha256 is None:
+            found.append(
+                Problem(
+                    "token_sha256",
+                    "",
+                    "whoever reaches the port of an agent that stays up could give it orders",
+                    "run `agentenv token`, keep the token that it prints, and write the hash here",
+                )
+            )
+        if self.token_sha256 is not None and not self.serves_agents:
+            found.append(
+                Problem(
+                    "token_sha256",
+                    NOT_SHOWN,
+                    "only agents of a session that stays up ask for a token",
+                    "remove it; a command of your own looks after its ports itself",
+                )
+            )
+        return found
+
+    def _route_problems(self) -> list[Problem]:
+        found = []
+        known: str | None = None
+        for index, secret in enumerate(self.secrets):
+            if secret.name not in MODEL_SECRETS:
+                continue
+            if secret.inject is None:
+                found.append(
+                    Problem(
+                        f"secrets[{index}].inject",
+                        "",
+                        f"{secret.name} stays with the gateway, which adds it to the agent's requests",
+                        'write inject: {origin: "https://api.anthropic.com", header: x-api-key}',
+                    )
+                )
+            if known is not None:
+                found.append(
+                    Problem(
+                        f"secrets[{index}].name",
+                        show(secret.name),
+                        f"the model is reached by {known} already",
+                        "keep one of the two",
+                    )
+                )
+            known = secret.name
         return found

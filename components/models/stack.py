@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from components.models.authorities import AuthoritySource
 from components.models.environment import DeclaredEnvironment, LimitedNetwork, SelfHostedConfig
 from components.models.errors import InvalidInput, Model, Problem, show, validate
 from components.models.hosts import HostPattern, matches, url_host
@@ -136,6 +137,9 @@ class Stack(Model):
         "debian:trixie-slim"
     )
     """Image that every environment starts from: Debian 13 or later. A tag is pinned to its digest at each `up`."""
+    certificate_authorities: Annotated[tuple[AuthoritySource, ...], Field(max_length=20)] = ()
+    """Further certificate authorities that sessions and gateways trust, beside those of the base image: PEM text, or a
+    file's path from the project's folder, ending in `.pem` or `.crt`."""
     log_retention_days: Literal[
         1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 3653
     ] = 30

@@ -26,13 +26,26 @@ class Tag(StrEnum):
     """`limited` or `unrestricted`. What carries no such tag is judged as limited."""
 
 
-RUN = "agentenv.run"
-"""Label of a run on a Docker host: what a start made, and what is removed with it."""
+class RunTag(StrEnum):
+    """Tag keys (and, as labels, label keys) of a run, which is no resource of a stack."""
+
+    RUN = "agentenv:run"
+    """What a start made, and what is removed with it."""
+    CONVERSATION = "agentenv:conversation"
+    """The kept conversation that a hybrid run goes on with."""
+    IMAGE = "agentenv:image"
+    """Digest of the session image."""
+    POLICY = "agentenv:policy"
+    """Hash of the egress policy that was in force at the start."""
 
 
-def label(tag: Tag) -> str:
+def label(tag: Tag | RunTag) -> str:
     """`tag` as a Docker label key: the engine asks for dots where AWS has a colon."""
     return tag.replace(":", ".")
+
+
+RUN = label(RunTag.RUN)
+"""Label of a run on a Docker host."""
 
 
 REQUIRED_TAGS: tuple[Tag, ...] = (Tag.STACK, Tag.TEAM, Tag.COST_CENTRE)

@@ -6,8 +6,9 @@ Every function gives a policy document as a dict, ready for `json.dumps`.
 from collections.abc import Sequence
 from typing import Any
 
-from components.models.tags import Tag
+from components.models.tags import Role, Tag
 from components.plans.account import Account
+from components.plans.saved import STATE, TASKS
 
 Document = dict[str, Any]
 
@@ -100,10 +101,8 @@ def gateway_task(account: Account, cluster: str, bucket: str, key: str, secrets:
     )
 
 
-def run_tasks(
-    account: Account, cluster: str, family: str, execution_role: str, environment: str, log_group: str | None = None
-) -> Document:
-    """What starts sessions of one environment: run, watch and stop its tasks, and with `log_group` read their logs.
+def run_tasks(account: Account, cluster: str, family: str, execution_role: str, environment: str) -> Document:
+    """What starts sessions of one environment: run, watch and stop its tasks.
 
     Args:
         account: Where.
@@ -111,11 +110,61 @@ def run_tasks(
         family: Prefix of the environment's task families, without the underscore that follows it.
         execution_role: Name of the one role that may be handed on, to ECS only.
         environment: Value of the tag that names the environment, the only one that a run may be given.
+    """
+    return document(*_run_tasks(account, cluster, family, execution_role, environment))
+
+
+def operate(
+    account: Account,
+    cluster: str,
+    family: str,
+    execution_role: str,
+    environment: str,
+    *,
+    log_group: str,
+    bucket: str,
+    prefix: str,
+) -> Document:
+    """What a person needs who starts, finds, watches, stops and resumes the sessions of one environment.
+
+    Args:
+        account: Where.
+        cluster: Name of the cluster.
+        family: As for :func:`run_tasks`.
+        execution_role: As for :func:`run_tasks`.
+        environment: As for :func:`run_tasks`; services of another environment, and gateways, are out of reach.
         log_group: Name of the environment's log group.
+        bucket: Name of the bucket of saved state and of long task documents.
+        prefix: What the keys of the environment's state begin with.
     """
     in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
+    own = {f"aws:ResourceTag/{Tag.ENVIRONMENT}": environment, f"aws:ResourceTag/{Tag.ROLE}": Role.SESSION.value}
+    groups = [account.arn("logs", f"log-group:{log_group}{end}") for end in ("", ":log-stream:*")]
+    return document(
+        *_run_tasks(account, cluster, family, execution_role, environment),
+        # A list that names no container instance is judged without a resource; the condition names the cluster.
+        allow("FindRuns", ["ecs:ListTasks"], ["*"], in_cluster),
+        allow(
+            "StopAndResumeServices",
+            ["ecs:DescribeServices", "ecs:UpdateService"],
+            [account.arn("ecs", f"service/{cluster}/*")],
+            in_cluster | {"StringEquals": own},
+        ),
+        allow("ReadLogs", ["logs:FilterLogEvents", "logs:GetLogEvents"], groups),
+        # A presigned URL reaches what whoever signed it may reach.
+        allow("HandOverTasks", ["s3:GetObject", "s3:PutObject"], [_bucket(account, bucket, f"{TASKS}*")]),
+        allow("LoadAndSaveState", ["s3:GetObject", "s3:PutObject"], [_bucket(account, bucket, f"{prefix}*")]),
+        # Without it S3 does not tell that there is no state from that it may not be read.
+        allow("FindState", ["s3:ListBucket"], [_bucket(account, bucket)], {"StringLike": {"s3:prefix": f"{prefix}*"}}),
+    )
+
+
+def _run_tasks(
+    account: Account, cluster: str, family: str, execution_role: str, environment: str
+) -> list[dict[str, Any]]:
+    in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
     tasks = [account.arn("ecs", f"task/{cluster}/*")]
-    statements = [
+    return [
         allow("Run", ["ecs:RunTask"], [account.arn("ecs", f"task-definition/{family}_*:*")], in_cluster),
         allow("StopAndWatch", ["ecs:DescribeTasks", "ecs:StopTask"], tasks, in_cluster),
         # A gateway knows a session by the tags of its task: nobody who starts runs here may name another environment
@@ -133,10 +182,6 @@ def run_tasks(
             {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
     ]
-    if log_group:
-        groups = [account.arn("logs", f"log-group:{log_group}{end}") for end in ("", ":log-stream:*")]
-        statements.append(allow("ReadLogs", ["logs:FilterLogEvents", "logs:GetLogEvents"], groups))
-    return document(*statements)
 
 
 def flow_logs(account: Account, log_group: str) -> Document:
@@ -192,22 +237,19 @@ def logs_endpoint(account: Account) -> Document:
 
 
 def storage_endpoint(account: Account, state_bucket: str | None = None) -> Document:
-    """Policy of the S3 gateway endpoint: read ECR's layers; with `state_bucket`, also saved state of this account.
+    """Policy of the S3 gateway endpoint: read ECR's layers; with `state_bucket`, also saved state and tasks in it.
 
-    What one session reaches of the bucket is decided by the presigned URLs that it is given, never by a role.
+    What one session reaches of the bucket is decided by the presigned URLs that it is given, never by a role: it has
+    no credentials, so whoever signed is a principal of this account, or there is no way through.
     """
     statements = [_anyone(allow("ImageLayers", ["s3:GetObject"], [account.layer_bucket()]))]
     if state_bucket:
-        statements.append(
-            _anyone(
-                allow(
-                    "SavedState",
-                    ["s3:GetObject", "s3:PutObject"],
-                    [_bucket(account, state_bucket, "*")],
-                    {"StringEquals": {"aws:ResourceAccount": account.account_id}},
-                )
-            )
-        )
+        both = {"StringEquals": {"aws:PrincipalAccount": account.account_id, "aws:ResourceAccount": account.account_id}}
+        state, tasks = (_bucket(account, state_bucket, f"{prefix}*") for prefix in (STATE, TASKS))
+        statements += [
+            _anyone(allow("SavedState", ["s3:GetObject", "s3:PutObject"], [state], both)),
+            _anyone(allow("Tasks", ["s3:GetObject"], [tasks], both)),
+        ]
     return document(*statements)
 
 

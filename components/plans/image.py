@@ -1,8 +1,9 @@
 """Image plans: the Dockerfile of an environment or a gateway, and the tag that names its content.
 
-Layers stand in the order in which they change least: the base system; then for each package manager, in alphabetical
-order, a layer with what the manager itself needs and a layer with its packages; then the program that sessions start
-with. So a changed package rebuilds its manager's layer and what follows, and no runtime is there that nobody asked for.
+Layers stand in the order in which they change least: the base system; what the agent runner needs, with the Agent SDK;
+then for each package manager, in alphabetical order, a layer with what the manager itself needs and a layer with its
+packages; then the runner itself. So a changed package rebuilds its manager's layer and what follows, and no manager is
+there that nobody asked for.
 Package strings stand in JSON arrays alone, which no shell reads.
 """
 
@@ -11,23 +12,38 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from components.models.authorities import certificates
 from components.models.environment import PACKAGE_MANAGERS, Packages
+from components.models.session import MOST_AGENTS
 
 BUILDER = 1
 """Part of every tag: raised when the meaning of a Dockerfile changes without its text changing."""
 AGENT_UID, GATEWAY_UID = 10001, 10002
 """User and group of the programs in the two kinds of image."""
+SHARED_GID = 10400
+"""Group of the agents of one container that share a folder."""
+AGENT_UIDS = range(10401, 10401 + MOST_AGENTS)
+"""Users (and groups) of several agents in one container, in their order."""
 SERVICE_UIDS = range(10100, 10356)
 """Users of services on a Docker host, one each: Linux counts the processes that `ulimit nproc` limits by user."""
 LABEL = "agent-environments"
 LIBRARY = "/usr/local/lib/agentenv"
 INSTALL = ("python3", f"{LIBRARY}/install_packages.py")
 FIND_REGISTRIES = ("python3", f"{LIBRARY}/find_registries.py")
-SESSION_COMMAND = ("/usr/bin/python3", f"{LIBRARY}/session.py")
+RUNNER = "/opt/agentenv"
+"""Virtual environment of the agent runner, with the Agent SDK and the `claude` program in it."""
+RUNNER_PYTHON = f"{RUNNER}/bin/python"
+SESSION_COMMAND = (RUNNER_PYTHON, "-I", f"{LIBRARY}/session.py")
 """What a session runs that names no command of its own."""
+PREPARED = (*SESSION_COMMAND, "exec", "--")
+"""Put before a session's own command: prepares what an agent finds, then becomes the command."""
+STATE_FOLDER = "/var/lib/agentenv/state"
+"""Where a volume with kept conversations is mounted, on a Docker host."""
 BEHIND_FENCE = ("/usr/bin/python3", "-I", f"{LIBRARY}/behind_fence.py")
 """Put before a session's command on a Docker host: waits for the fence, then becomes the command."""
-FENCE_PROGRAM = ("/usr/bin/python3", "-I", "/usr/local/lib/agentenv-fence/fence.py")
+FENCE_LIBRARY = "/usr/local/lib/agentenv-fence"
+FENCE_PROGRAM = ("/usr/bin/python3", "-I", f"{FENCE_LIBRARY}/fence.py")
+FORWARD_PROGRAM = ("/usr/bin/python3", "-I", f"{FENCE_LIBRARY}/forward.py")
 GATEWAY_LIBRARY = "/usr/local/lib/egress-gateway"
 GATEWAY_POLICY, GATEWAY_STATE = "/policy", "/state"
 """Folders that the gateway's user owns: where a policy file is put, and what outlives a restart of the gateway."""
@@ -59,7 +75,9 @@ class ImagePlan:
     labels: Mapping[str, str]
 
 
-def session_image(packages: Packages, *, base: str, platform: str, context_hash: str) -> ImagePlan:
+def session_image(
+    packages: Packages, *, base: str, platform: str, context_hash: str, authorities: Sequence[str] = ()
+) -> ImagePlan:
     """The image of every session of an environment with these packages.
 
     Args:
@@ -67,16 +85,19 @@ def session_image(packages: Packages, *, base: str, platform: str, context_hash:
         base: `name:tag@sha256:...` of Debian 13 or later.
         platform: `linux/amd64` or `linux/arm64`.
         context_hash: Hash over the files of `images/session`.
+        authorities: PEM texts of further certificate authorities, trusted while packages are installed, too.
 
     Raises:
-        ValueError: the base is not pinned; with rule and fix.
+        ValueError: the base is not pinned, or a PEM text is none; with rule and fix.
     """
     wanted = _wanted(packages)
-    lines = [f"FROM {base}", *_base()]
+    lines = [f"FROM {base}", *_base(authorities), *_runner()]
     for manager, names in wanted.items():
         lines += [*_runtime(manager), _run(*INSTALL, manager, "--", *names)]
     lines += [
         f"COPY --chmod=0644 session.py behind_fence.py verify_fence.py {LIBRARY}/",
+        f"COPY --chmod=0755 agentenv_session {LIBRARY}/agentenv_session",
+        _run(RUNNER_PYTHON, "-m", "compileall", "-q", f"{LIBRARY}/agentenv_session"),
         _run(*_STRIP),
         _environment({"LANG": "C.UTF-8", "PATH": f"/opt/venv/bin:{SYSTEM_PATH}" if "pip" in wanted else SYSTEM_PATH}),
         f"USER {AGENT_UID}:{AGENT_UID}",
@@ -89,7 +110,13 @@ def session_image(packages: Packages, *, base: str, platform: str, context_hash:
 
 
 def gateway_image(
-    *, base: str, platform: str, context_hash: str, packages: Packages | None = None, session_context_hash: str = ""
+    *,
+    base: str,
+    platform: str,
+    context_hash: str,
+    packages: Packages | None = None,
+    session_context_hash: str = "",
+    authorities: Sequence[str] = (),
 ) -> ImagePlan:
     """The image of the egress gateway: Python, the program, what it imports, and no installer.
 
@@ -100,9 +127,10 @@ def gateway_image(
         packages: Those of the environment, when its sessions may use package managers: the image then holds the
             registries that these managers are configured with. None: no registries, and gateways share one build.
         session_context_hash: Hash over the files of `images/session`; only with `packages`.
+        authorities: PEM texts of further certificate authorities.
 
     Raises:
-        ValueError: the base is not pinned; with rule and fix.
+        ValueError: the base is not pinned, or a PEM text is none; with rule and fix.
     """
     # The programs that ask the managers are those of session images.
     context = "egress-gateway" if packages is None else "."
@@ -112,12 +140,14 @@ def gateway_image(
     lines = [
         f"FROM {base} AS packages",
         _debian((*GATEWAY_PACKAGES, "python3-venv")),
+        *_trusted(authorities),
         _run("python3", "-m", "venv", "/opt/build"),
         f"COPY --chmod=0644 {here}requirements.txt {GATEWAY_LIBRARY}/",
         _run(*pip, "--compile", "--target", installed, "--requirement", f"{GATEWAY_LIBRARY}/requirements.txt"),
-        *(_registries(base, _wanted(packages)) if packages is not None else []),
+        *(_registries(base, _wanted(packages), authorities) if packages is not None else []),
         f"FROM {base}",
         _debian(GATEWAY_PACKAGES, f"install -d -o {GATEWAY_UID} -g {GATEWAY_UID} {GATEWAY_POLICY} {GATEWAY_STATE}"),
+        *_trusted(authorities),
         f"COPY --from=packages {installed} {installed}",
         f"COPY {here}egress_gateway {GATEWAY_LIBRARY}/egress_gateway",
         *([f"COPY --from=registries {LIBRARY}/registries.json {REGISTRIES}"] if packages is not None else []),
@@ -147,7 +177,9 @@ def fence_image(*, base: str, platform: str, context_hash: str) -> ImagePlan:
     lines = [
         f"FROM {base}",
         _debian(("nftables", "python3")),
-        f"COPY --chmod=0644 fence.py {FENCE_PROGRAM[-1].removesuffix('fence.py')}",
+        f"COPY --chmod=0644 fence.py forward.py {FENCE_LIBRARY}/",
+        # The compiled form of what others import; a program's own source is compiled at each start.
+        _run("python3", "-m", "compileall", "-q", FENCE_LIBRARY),
         _run(*_STRIP),
         _environment({"LANG": "C.UTF-8", "PATH": SYSTEM_PATH}),
         # Nobody, unless a container is told otherwise: only the one that sets rules starts as root.
@@ -157,7 +189,7 @@ def fence_image(*, base: str, platform: str, context_hash: str) -> ImagePlan:
     return _plan("fence", lines, base, platform, context_hash, {})
 
 
-def _base(folder: str = "") -> list[str]:
+def _base(authorities: Sequence[str], folder: str = "") -> list[str]:
     """What every session image starts with, before any package manager; its programs lie in `folder` of the context."""
     return [
         _debian(
@@ -166,13 +198,41 @@ def _base(folder: str = "") -> list[str]:
             f"useradd --uid {AGENT_UID} --gid {AGENT_UID} --create-home --shell /bin/bash agent",
             f"for uid in $(seq {SERVICE_UIDS[0]} {SERVICE_UIDS[-1]}); do "
             f'echo "service$uid:x:$uid:{AGENT_UID}::/home/agent:/bin/bash"; done >> /etc/passwd',
+            f"groupadd --gid {SHARED_GID} agents",
+            f"for uid in $(seq {AGENT_UIDS[0]} {AGENT_UIDS[-1]}); do "
+            'echo "agent$uid:x:$uid:" >> /etc/group; '
+            'echo "agent$uid:x:$uid:$uid::/home/agent:/bin/bash" >> /etc/passwd; done',
             f"install -d -o {AGENT_UID} -g {AGENT_UID} /workspace",
+            # A service's user is of this group alone.
+            f"install -d -m 0770 -o {AGENT_UID} -g {AGENT_UID} {STATE_FOLDER}",
         ),
+        *_trusted(authorities),
         f"COPY --chmod=0644 {folder}install_packages.py {LIBRARY}/",
     ]
 
 
-def _registries(base: str, wanted: Mapping[str, list[str]]) -> list[str]:
+def _runner(folder: str = "") -> list[str]:
+    """What the agent runner imports, before any package manager: a changed package leaves this layer as it is."""
+    return [f"COPY --chmod=0644 {folder}requirements.txt {LIBRARY}/", _run(*INSTALL, "runtime", "agent")]
+
+
+def _trusted(authorities: Sequence[str]) -> list[str]:
+    """The layer that has further certificate authorities trusted, by programs that look where Debian keeps them too."""
+    found = [block for pem in authorities for block in certificates(pem)]
+    if not found:
+        return []
+    write = "import pathlib, sys; [pathlib.Path(f'/usr/local/share/ca-certificates/agentenv-{n}.crt').write_text(pem) "
+    write += "for n, pem in enumerate(sys.argv[1:])]"
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    return [
+        _run("python3", "-c", write, *found),
+        _run("update-ca-certificates"),
+        # Node, requests and httpx bring lists of their own.
+        _environment(dict.fromkeys(("NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), bundle)),
+    ]
+
+
+def _registries(base: str, wanted: Mapping[str, list[str]], authorities: Sequence[str]) -> list[str]:
     """The stage that asks package managers for their registries, before any package of a user has run.
 
     Its first lines are those of the session image, so that the builder makes these layers once.
@@ -184,7 +244,8 @@ def _registries(base: str, wanted: Mapping[str, list[str]]) -> list[str]:
     declared = [manager for manager in managers if manager not in optional]
     return [
         f"FROM {base} AS registries",
-        *_base(folder),
+        *_base(authorities, folder),
+        *_runner(folder),
         *(line for manager in managers for line in _runtime(manager, folder)),
         f"COPY --chmod=0644 {folder}find_registries.py {LIBRARY}/",
         _run(*FIND_REGISTRIES, "--output", f"{LIBRARY}/registries.json", *optional, *declared),

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.models.capabilities import FARGATE_DROPPED
 from components.models.environment import Environment
 from components.models.errors import InvalidInput
 from components.models.session import Architecture, Resources, Session
 from components.plans.cost import hourly_price
-from components.plans.image import AGENT_UID, GATEWAY_STATE, GATEWAY_UID
+from components.plans.image import AGENT_UID, GATEWAY_STATE, GATEWAY_UID, PREPARED
 from components.plans.network import GATEWAY_PORT
 from components.plans.size import MAX_DISK_GIB, MEMORY_GIB, FargateSize, fargate_size
 
@@ -37,21 +38,24 @@ class Shape:
         architecture: Processor, hence which image.
         secrets: (variable, reference) pairs that ECS puts into the container.
         service: For a session that stays up, which starts without overrides: its name, else None.
+        supervised: Whether several agents share the container, and a supervisor gives each a user of its own.
     """
 
     architecture: Architecture
     secrets: tuple[tuple[str, str], ...]
     service: str | None
+    supervised: bool = False
 
     @property
     def key(self) -> str:
         """Short name, equal for equal shapes."""
-        if self == Shape(Architecture.X86_64, (), None):
-            return "run"
         if self.service:
             return f"service-{self.service}"
+        kind = "agents" if self.supervised else "run"
+        if self.architecture is Architecture.X86_64 and not self.secrets:
+            return kind
         text = json.dumps([self.architecture, self.secrets])
-        return f"run-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def shape(session: Session) -> Shape:
@@ -60,6 +64,7 @@ def shape(session: Session) -> Shape:
         architecture=session.resources.architecture,
         secrets=tuple(sorted((s.name, s.source) for s in session.secrets if s.inject is None)),
         service=session.name if session.is_service else None,
+        supervised=session.is_supervised,
     )
 
 
@@ -105,6 +110,25 @@ def variables(environment: Environment, gateway: str) -> dict[str, str]:
     return common | proxies | {"NODE_USE_ENV_PROXY": "1"}
 
 
+def session_variables(session: Session, gateway: str) -> dict[str, str]:
+    """Environment variables that `session` gets beyond those of its environment, its own included.
+
+    Args:
+        session: As declared.
+        gateway: Host name of the environment's gateway.
+    """
+    route = session.model_route
+    known = {"AGENTENV_SESSION": declaration(session)}
+    if route is not None:
+        known["AGENTENV_MODEL_ROUTE"] = f"http://{gateway}:{GATEWAY_PORT}/{route.name}"
+    return {**session.variables, **known}
+
+
+def command(session: Session) -> tuple[str, ...]:
+    """What the container of `session` runs, instead of the image's own command; empty for that one."""
+    return (*PREPARED, *session.command) if session.command else ()
+
+
 def declaration(session: Session) -> str:
     """What the program in the container is told about its session, as compact JSON; no secret, no size."""
     told = session.model_dump(
@@ -116,8 +140,12 @@ def declaration(session: Session) -> str:
     return json.dumps(told, separators=(",", ":"), sort_keys=True)
 
 
-def overrides(session: Session) -> dict[str, Any]:
+def overrides(session: Session, gateway: str) -> dict[str, Any]:
     """What `RunTask` is told for a run of `session`: its `overrides` argument.
+
+    Args:
+        session: As declared.
+        gateway: Host name of the environment's gateway.
 
     Raises:
         InvalidInput: the overrides are longer than ECS takes, or no task is large enough.
@@ -126,10 +154,10 @@ def overrides(session: Session) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": CONTAINER,
         "memory": fits.memory_mib,
-        "environment": _pairs({**session.variables, "AGENTENV_SESSION": declaration(session)}),
+        "environment": _pairs(session_variables(session, gateway)),
     }
     if session.command:
-        container["command"] = list(session.command)
+        container["command"] = [*command(session)]
     found: dict[str, Any] = {
         "cpu": str(fits.cpu_units),
         "memory": str(fits.memory_mib),
@@ -149,7 +177,7 @@ def overrides(session: Session) -> dict[str, Any]:
 
 
 def session_container(
-    image: str, variables: dict[str, str], shape: Shape, session: Session | None, log: dict[str, Any]
+    image: str, variables: dict[str, str], shape: Shape, session: Session | None, log: dict[str, Any], gateway: str
 ) -> dict[str, Any]:
     """Container definition of a session's task.
 
@@ -159,15 +187,18 @@ def session_container(
         shape: What the definition fixes.
         session: The session, when it is a service: then its size, command and variables are fixed here too.
         log: `logConfiguration`.
+        gateway: Host name of the environment's gateway.
 
     Raises:
         InvalidInput: `image` is not a reference by digest.
     """
-    own = overrides(session)["containerOverrides"][0] if session else {}
+    own = overrides(session, gateway)["containerOverrides"][0] if session else {}
+    # A supervisor becomes each agent's user: Fargate cannot add a capability after ALL was dropped.
+    supervisor = {"linuxParameters": {"capabilities": {"drop": [*FARGATE_DROPPED]}, "initProcessEnabled": True}}
     return _container(
         name=CONTAINER,
         image=image,
-        user=AGENT_UID,
+        user=0 if shape.supervised else AGENT_UID,
         memory_mib=own.get("memory", SMALLEST_MEMORY_MIB),
         log=log,
         mountPoints=_writable(SCRATCH),
@@ -175,6 +206,7 @@ def session_container(
         secrets=[{"name": name, "valueFrom": reference} for name, reference in shape.secrets],
         portMappings=[{"containerPort": port, "protocol": "tcp"} for port in (session.ports if session else ())],
         **({"command": own["command"]} if "command" in own else {}),
+        **(supervisor if shape.supervised else {}),
     )
 
 

@@ -122,7 +122,7 @@ class ContainerPlan:
     init: bool = True
     runtime: str | None = None
     stop_seconds: int = 10
-    restart: Literal["no", "unless-stopped"] = "no"
+    restart: Literal["no", "on-failure", "unless-stopped"] = "no"
     check: Check | None = None
 
     def engine_config(self) -> dict[str, Any]:

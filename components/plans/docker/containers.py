@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+from components.models.capabilities import SUPERVISOR
 from components.models.environment import Environment
 from components.models.session import Session
 from components.models.stack import Isolation
@@ -14,10 +15,12 @@ from components.plans.image import (
     AGENT_UID,
     BEHIND_FENCE,
     FENCE_PROGRAM,
+    FORWARD_PROGRAM,
     GATEWAY_POLICY,
     GATEWAY_STATE,
     GATEWAY_UID,
     SESSION_COMMAND,
+    STATE_FOLDER,
 )
 
 SECRETS = "/run/secrets"
@@ -89,6 +92,8 @@ def session_container(
     labels: Mapping[str, str],
     uid: int = AGENT_UID,
     isolation: Isolation = Isolation.RUNC,
+    run: Mapping[str, str] | None = None,
+    state_volume: str | None = None,
 ) -> ContainerPlan:
     """The container that the agent runs in, behind its fence.
 
@@ -100,31 +105,39 @@ def session_container(
         network: Addresses of its network.
         fence: Name or id of its fence container.
         labels: Its labels, with the role `session`.
-        uid: Its user; a service has one of its own.
+        uid: Its user; a service has one of its own. Several agents in one container have users of their own instead.
         isolation: OCI runtime.
+        run: Further variables of one run.
+        state_volume: Name of the volume with its kept conversations.
     """
     size = session.resources
+    gateway = str(network.gateway)
     variables = {
-        **task.variables(environment, str(network.gateway)),
-        **session.variables,
-        "AGENTENV_SESSION": task.declaration(session),
+        **task.variables(environment, gateway),
+        **task.session_variables(session, gateway),
+        **(run or {}),
+        **({"AGENTENV_STATE": "volume"} if state_volume else {}),
         "AGENTENV_ISOLATION": isolation.value,
     }
+    supervised = session.is_supervised
     return ContainerPlan(
         name=name,
         image=image,
-        user=f"{uid}:{AGENT_UID}",
+        user="0:0" if supervised else f"{uid}:{AGENT_UID}",
         labels=labels,
         memory_bytes=memory_mib(session) * MIB,
         cpus=size.cpu,
         entrypoint=BEHIND_FENCE,
-        command=session.command or SESSION_COMMAND,
+        command=task.command(session) or SESSION_COMMAND,
         environment=variables,
-        tmpfs=scratch(size.disk_gib, uid),
-        mounts=tuple(
-            Mount("bind", secret.source.removeprefix(SECRET_FILE), f"{SECRETS}/{secret.name}")
-            for secret in session.secrets
-            if secret.inject is None
+        tmpfs=scratch(size.disk_gib, 0 if supervised else uid, 0 if supervised else AGENT_UID),
+        mounts=(
+            *(
+                Mount("bind", secret.source.removeprefix(SECRET_FILE), f"{SECRETS}/{secret.name}")
+                for secret in session.secrets
+                if secret.inject is None
+            ),
+            *([Mount("volume", state_volume, STATE_FOLDER, read_only=False)] if state_volume else []),
         ),
         network_mode=f"container:{fence}",
         # The limit on processes that counts is the one of whoever makes the container: see ContainerPlan.
@@ -132,7 +145,9 @@ def session_container(
         nproc=PROCESSES if session.is_service else None,
         runtime=None if isolation is Isolation.RUNC else isolation.value,
         stop_seconds=task.STOP_TIMEOUT,
-        restart="unless-stopped" if session.is_service else "no",
+        cap_add=tuple(f"CAP_{name}" for name in SUPERVISOR) if supervised else (),
+        # What has saved its state and ended after a time without work stays down until somebody asks for it.
+        restart="no" if not session.is_service else "on-failure" if session.idle_timeout else "unless-stopped",
     )
 
 
@@ -264,8 +279,7 @@ def forwarder_container(
         labels=labels,
         memory_bytes=128 * MIB,
         cpus=0.5,
-        entrypoint=FENCE_PROGRAM,
-        command=("forward",),
+        entrypoint=FORWARD_PROGRAM,
         environment={
             "FORWARD_LISTEN": str(ingress.session),
             "FORWARD_TARGET": str(network.session),
@@ -284,14 +298,14 @@ def memory_mib(session: Session) -> int:
     return int((session.resources.memory_gib + session.resources.disk_gib) * 1024)
 
 
-def scratch(disk_gib: int, uid: int) -> dict[str, str]:
+def scratch(disk_gib: int, uid: int, gid: int = AGENT_UID) -> dict[str, str]:
     """The writable folders of a session, path -> tmpfs options; together they hold `disk_gib` GiB.
 
     Programs may run from them, since packages that an agent installs do; none gains privileges there.
     """
     return {
-        path: f"rw,exec,nosuid,nodev,size={disk_gib * 1024 // share}m,uid={uid},gid={AGENT_UID},"
-        f"mode={'1777' if path.endswith('tmp') else '0700'}"
+        path: f"rw,exec,nosuid,nodev,size={disk_gib * 1024 // share}m,uid={uid},gid={gid},"
+        f"mode={'1777' if path.endswith('tmp') else '0700' if uid else '0755'}"
         for path, share in _SCRATCH_SHARES.items()
     }
 
@@ -314,7 +328,8 @@ def _holder(
         user="0:0",
         labels=labels,
         memory_bytes=64 * MIB,
-        cpus=0.25,
+        # For the moment of its start, which every session waits for; then it sleeps.
+        cpus=1,
         entrypoint=FENCE_PROGRAM,
         command=("hold",),
         environment={"FENCE_RULES": rules},

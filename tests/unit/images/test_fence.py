@@ -21,7 +21,7 @@ from components.plans import task
 from tests.unit.images.programs import IMAGES, program
 
 SIZE = 16 * 2**20
-fence, behind = program("fence", "fence"), program("session", "behind_fence")
+fence, forward, behind = program("fence", "fence"), program("fence", "forward"), program("session", "behind_fence")
 PLAN = {
     "FORWARD_LISTEN": "127.0.0.2",
     "FORWARD_TARGET": "127.0.0.1",
@@ -45,10 +45,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return dict(json.loads(lines[0]))
 
 
-@pytest.mark.parametrize("arguments", [[], ["stay"], ["hold", "forward"]])
+@pytest.mark.parametrize("arguments", [[], ["stay"], ["hold", "stay"]])
 def test_what_to_do_must_be_given(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert fence.main(arguments) == 78
-    assert "hold or forward" in said(capsys)["message"]
+    assert "must be given: hold" in said(capsys)["message"]
 
 
 def test_no_rules_are_no_fence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_a_relay_that_is_told_nonsense_does_not_start(
 ) -> None:
     for name, value in {**PLAN, **wrong}.items():
         monkeypatch.setenv(name, value)
-    assert fence.main(["forward"]) == 78
+    assert forward.main() == 78
     assert "FORWARD_" in said(capsys)["message"]
 
 
@@ -97,8 +97,8 @@ async def _relayed(ask: Callable[[int], Any]) -> Any:
 
     behind_it = await asyncio.start_server(upstream, "127.0.0.1", 0)
     port = behind_it.sockets[0].getsockname()[1]
-    plan = fence.Forward.from_environment({**PLAN, "FORWARD_PORTS": str(port)})
-    before = await asyncio.start_server(fence.Relay(plan).serve, plan.listen, port)
+    plan = forward.Forward.from_environment({**PLAN, "FORWARD_PORTS": str(port)})
+    before = await asyncio.start_server(forward.Relay(plan).serve, plan.listen, port)
     async with behind_it, before:
         return await asyncio.to_thread(ask, port)
 
@@ -152,8 +152,8 @@ def test_a_session_that_does_not_answer_is_said(capsys: pytest.CaptureFixture[st
     async def run() -> bytes:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        plan = fence.Forward.from_environment({**PLAN, "FORWARD_PORTS": str(port)})
-        async with await asyncio.start_server(fence.Relay(plan).serve, plan.listen, port):
+        plan = forward.Forward.from_environment({**PLAN, "FORWARD_PORTS": str(port)})
+        async with await asyncio.start_server(forward.Relay(plan).serve, plan.listen, port):
             return await asyncio.to_thread(asked_from("127.0.0.1"), port)
 
     assert asyncio.run(run()) == b""

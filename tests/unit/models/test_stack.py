@@ -262,5 +262,6 @@ def test_one_route_of_the_gateway_means_one_thing() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), (60, 60)])
 def test_durations(text: str | int, seconds: int) -> None:
-    data = changed("sessions.1", session(pattern="long_running", ports=[8080], idle_timeout=text))
+    service = session(pattern="long_running", ports=[8080], token_sha256="0" * 64, idle_timeout=text)
+    data = changed("sessions.1", service)
     assert Stack.parse(data).sessions[1].idle_timeout == seconds

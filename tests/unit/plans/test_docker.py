@@ -11,6 +11,7 @@ from components.models.stack import Isolation
 from components.plans.docker import (
     Attachment,
     ContainerPlan,
+    Mount,
     SessionNetwork,
     anchor_container,
     fence_container,
@@ -19,6 +20,7 @@ from components.plans.docker import (
     session_container,
     writer_container,
 )
+from components.plans.image import SESSION_COMMAND
 
 NETWORK = SessionNetwork(IPv4Network("10.200.0.8/29"))
 INGRESS = SessionNetwork(IPv4Network("10.200.0.16/29"))
@@ -27,7 +29,12 @@ LABELS = {"agentenv.role": "x"}
 RESOLVER = IPv4Address("198.51.100.53")
 
 
-def session(environment: dict[str, Any] | None = None, isolation: Isolation = Isolation.RUNC, **fields: Any) -> Any:
+def session(
+    environment: dict[str, Any] | None = None,
+    isolation: Isolation = Isolation.RUNC,
+    further: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Any:
     declared = {"name": "s", "environment": "e", "pattern": "ephemeral", "agent": {"model": "sonnet"}} | fields
     return session_container(
         name="n",
@@ -38,6 +45,7 @@ def session(environment: dict[str, Any] | None = None, isolation: Isolation = Is
         fence="f",
         labels=LABELS,
         isolation=isolation,
+        **(further or {}),
     )
 
 
@@ -115,7 +123,7 @@ def test_a_session_has_nothing_but_its_fences_namespace() -> None:
     assert "NetworkingConfig" not in config
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["/usr/bin/python3", "-I", "/usr/local/lib/agentenv/behind_fence.py"]
-    assert config["Cmd"] == ["/usr/bin/python3", "/usr/local/lib/agentenv/session.py"]
+    assert config["Cmd"] == ["/opt/agentenv/bin/python", "-I", "/usr/local/lib/agentenv/session.py"]
     assert config["HostConfig"]["PidsLimit"] == 1024
     assert config["HostConfig"]["Mounts"] == [
         {"Type": "bind", "Source": "/etc/agentenv/token", "Target": "/run/secrets/TOKEN", "ReadOnly": True}
@@ -141,7 +149,7 @@ def test_proxies_are_named_in_limited_environments_alone() -> None:
 def test_a_sessions_own_command_and_variables_are_its_own() -> None:
     plan = session(command=["node", "a b.js"], variables={"A": "x=y"})
     config = plan.engine_config()
-    assert config["Cmd"] == ["node", "a b.js"]
+    assert config["Cmd"][-4:] == ["exec", "--", "node", "a b.js"]
     assert "A=x=y" in config["Env"]
 
 
@@ -161,8 +169,52 @@ def test_what_a_session_writes_is_its_users() -> None:
     assert all("nosuid,nodev" in options for options in session().tmpfs.values())
 
 
+SERVICE: dict[str, Any] = {"pattern": "long_running", "ports": [8080], "token_sha256": "0" * 64}
+AGENTS: dict[str, Any] = {
+    "pattern": "single_container",
+    "agent": None,
+    "agents": [{"name": "a", "model": "sonnet"}, {"name": "b", "model": "sonnet"}],
+}
+
+
+def test_several_agents_have_a_supervisor_with_two_capabilities_that_owns_the_writable_places() -> None:
+    plan = session(**AGENTS)
+    host = plan.engine_config()["HostConfig"]
+    assert (plan.user, host["CapDrop"], host["CapAdd"]) == ("0:0", ["ALL"], ["CAP_SETGID", "CAP_SETUID"])
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert "uid=0,gid=0,mode=0755" in plan.tmpfs["/workspace"]
+    command = session(**AGENTS, command=["x"])
+    assert (command.user, command.cap_add) == ("10001:10001", ())
+
+
+def test_a_command_of_a_teams_own_finds_what_an_agent_would() -> None:
+    assert session(command=["x", "y"]).command == (*SESSION_COMMAND, "exec", "--", "x", "y")
+    assert session().command == SESSION_COMMAND
+
+
+def test_the_models_credential_stays_with_the_gateway() -> None:
+    inject = {"origin": "https://api.anthropic.com", "header": "x-api-key"}
+    secret = {"name": "ANTHROPIC_API_KEY", "source": "file:/etc/agentenv/key", "inject": inject}
+    plan = session(secrets=[secret])
+    assert plan.environment["AGENTENV_MODEL_ROUTE"] == "http://10.200.0.10:3128/ANTHROPIC_API_KEY"
+    assert plan.mounts == ()
+    assert "AGENTENV_MODEL_ROUTE" not in session().environment
+
+
+def test_a_run_is_told_its_task_and_finds_its_state() -> None:
+    plan = session(further={"run": {"AGENTENV_TASK": "{}"}, "state_volume": "kept"})
+    assert plan.environment["AGENTENV_TASK"] == "{}"
+    assert plan.environment["AGENTENV_STATE"] == "volume"
+    assert plan.mounts == (Mount("volume", "kept", "/var/lib/agentenv/state", read_only=False),)
+    assert "AGENTENV_STATE" not in session().environment
+
+
+def test_what_idles_out_is_started_again_only_when_it_failed() -> None:
+    assert session(**SERVICE, idle_timeout=60).restart == "on-failure"
+
+
 def test_a_service_stays_and_is_limited_by_its_user() -> None:
-    plan = session(pattern="long_running", ports=[8080])
+    plan = session(**SERVICE)
     assert plan.restart == "unless-stopped"
     assert plan.engine_config()["HostConfig"]["Ulimits"] == [{"Name": "nproc", "Soft": 1024, "Hard": 1024}]
 

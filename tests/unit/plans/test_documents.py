@@ -7,13 +7,15 @@ import pytest
 
 from components.plans import documents
 from components.plans.account import Account
+from components.plans.saved import state_prefix
 
 HERE = Account("123456789012", "eu-west-1")
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:crm-AbCdEf"
 ALL = {
     "execution": documents.execution(HERE, ["r/session"], "g", [SECRET]),
     "gateway": documents.gateway_task(HERE, "c", "policies", "egress-policies/e.json", [SECRET]),
-    "run": documents.run_tasks(HERE, "c", "fam", "role", "env", "g"),
+    "run": documents.run_tasks(HERE, "c", "fam", "role", "env"),
+    "operate": documents.operate(HERE, "c", "fam", "role", "env", log_group="g", bucket="bucket", prefix="state/env/"),
     "flow": documents.flow_logs(HERE, "g"),
     "ecr": documents.registry_endpoint(HERE),
     "logs": documents.logs_endpoint(HERE),
@@ -106,6 +108,45 @@ def test_saved_state_is_reachable_only_when_there_is_some() -> None:
     without = json.dumps(documents.storage_endpoint(HERE))
     assert "PutObject" not in without
     assert "starport-layer-bucket" in without
+
+
+def test_the_storage_endpoint_lets_state_through_and_tasks_one_way_for_this_account_alone() -> None:
+    _, *ways = documents.storage_endpoint(HERE, "bucket")["Statement"]
+    assert [(way["Action"], way["Resource"]) for way in ways] == [
+        (["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::bucket/state/*"]),
+        (["s3:GetObject"], ["arn:aws:s3:::bucket/tasks/*"]),
+    ]
+    own = {"aws:PrincipalAccount": "123456789012", "aws:ResourceAccount": "123456789012"}
+    assert all(way["Condition"] == {"StringEquals": own} for way in ways)
+
+
+def test_whoever_operates_an_environment_reaches_its_own_state_and_services_alone() -> None:
+    statements = {s["Sid"]: s for s in ALL["operate"]["Statement"]}
+    assert statements["LoadAndSaveState"]["Resource"] == ["arn:aws:s3:::bucket/state/env/*"]
+    assert statements["FindState"]["Condition"] == {"StringLike": {"s3:prefix": "state/env/*"}}
+    assert statements["HandOverTasks"]["Resource"] == ["arn:aws:s3:::bucket/tasks/*"]
+    services = statements["StopAndResumeServices"]
+    assert services["Resource"] == ["arn:aws:ecs:eu-west-1:123456789012:service/c/*"]
+    assert services["Condition"]["StringEquals"] == {
+        "aws:ResourceTag/agentenv:environment": "env",
+        "aws:ResourceTag/agentenv:role": "session",
+    }
+    assert services["Condition"]["ArnEquals"] == {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}
+
+
+def test_the_policy_of_an_operator_fits_into_what_iam_takes() -> None:
+    longest = documents.operate(
+        Account("0" * 12, "ap-southeast-1", "aws-us-gov"),
+        "c" * 255,
+        "f" * 191,
+        "r" * 64,
+        "e" * 256,
+        log_group="g" * 512,
+        bucket="b" * 63,
+        prefix=state_prefix("e" * 256),
+    )
+    # Managed policies: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    assert len("".join(json.dumps(longest).split())) <= 6144
 
 
 def test_other_partitions() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from components.models.environment import PACKAGE_MANAGERS, Packages
 from components.plans.image import INSTALL, LIBRARY, SERVICE_UIDS, ImagePlan, fence_image, gateway_image, session_image
+from tests.unit.certificates import authority
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 REGISTRIES = f"{LIBRARY}/registries.json"
@@ -28,17 +30,42 @@ ALL: dict[str, Any] = {
 KNOWN = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "VOLUME", "CMD"}
 
 
-def plan(base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c", **packages: Any) -> ImagePlan:
-    return session_image(Packages.model_validate(packages), base=base, platform=platform, context_hash=context_hash)
+CA, OTHER_CA = authority("one"), authority("two")
+
+
+def plan(
+    base: str = BASE,
+    platform: str = "linux/amd64",
+    context_hash: str = "c",
+    authorities: Sequence[str] = (),
+    **packages: Any,
+) -> ImagePlan:
+    return session_image(
+        Packages.model_validate(packages),
+        base=base,
+        platform=platform,
+        context_hash=context_hash,
+        authorities=authorities,
+    )
 
 
 def gateway(
-    base: str = BASE, platform: str = "linux/amd64", context_hash: str = "c", session: str = "s", **packages: Any
+    base: str = BASE,
+    platform: str = "linux/amd64",
+    context_hash: str = "c",
+    session: str = "s",
+    authorities: Sequence[str] = (),
+    **packages: Any,
 ) -> ImagePlan:
     """The gateway of an environment with these packages; `pip=[]` for none, nothing for no package managers."""
     asked = Packages.model_validate(packages) if packages else None
     return gateway_image(
-        base=base, platform=platform, context_hash=context_hash, packages=asked, session_context_hash=session
+        base=base,
+        platform=platform,
+        context_hash=context_hash,
+        packages=asked,
+        session_context_hash=session,
+        authorities=authorities,
     )
 
 
@@ -69,8 +96,16 @@ def test_one_layer_a_manager_in_alphabetical_order() -> None:
 
 @pytest.mark.parametrize("manager", ["cargo", "gem", "go", "npm", "pip"])
 def test_a_runtime_is_there_only_when_its_manager_is_asked_for(manager: str) -> None:
-    assert runtimes(plan().dockerfile) == []
-    assert runtimes(plan(**{manager: ALL[manager]}).dockerfile) == [manager]
+    assert runtimes(plan().dockerfile) == ["agent"]
+    assert runtimes(plan(**{manager: ALL[manager]}).dockerfile) == ["agent", manager]
+
+
+def test_the_agent_sdk_is_installed_before_any_package_and_its_versions_are_pinned() -> None:
+    found = instructions(plan(**ALL).dockerfile)
+    at = next(i for i, (name, value) in enumerate(found) if name == "COPY" and "requirements.txt" in value)
+    assert json.loads(found[at + 1][1]) == [*INSTALL, "runtime", "agent"]
+    assert not any(INSTALL[1] in value for name, value in found[:at] if name == "RUN")
+    assert json.loads(dict(found)["CMD"]) == ["/opt/agentenv/bin/python", "-I", f"{LIBRARY}/session.py"]
 
 
 def test_a_change_rebuilds_only_what_follows() -> None:
@@ -170,7 +205,7 @@ def test_registries_are_asked_for_before_any_package_of_a_user_and_copied_into_t
     asking = stages(found)["registries"]
     assert json.loads(asking[-1][1])[:4] == ["python3", f"{LIBRARY}/find_registries.py", "--output", REGISTRIES]
     assert json.loads(asking[-1][1])[4:] == ["--optional", "pip", "apt", "cargo", "npm"]
-    assert runtimes(found) == ["cargo", "npm", "pip"]
+    assert runtimes(found) == ["agent", "cargo", "npm", "pip"]
     assert installs(found) == {}
     assert ("COPY", f"--from=registries {REGISTRIES} /usr/local/share/egress-gateway/registries.json") in stages(found)[
         ""
@@ -287,6 +322,31 @@ def test_the_fence_holds_nftables_and_becomes_nobody_unless_told_otherwise() -> 
     assert steps["USER"] == "65534:65534"
     assert json.loads(steps["ENTRYPOINT"])[-1] == "/usr/local/lib/agentenv-fence/fence.py"
     assert found.tag != fence_image(base=BASE, platform="linux/amd64", context_hash="d").tag
+
+
+@pytest.mark.parametrize("found", [plan(**ALL, authorities=[CA]), gateway(**ALL, authorities=[CA])])
+def test_an_authority_is_trusted_before_anything_comes_from_a_mirror(found: ImagePlan) -> None:
+    for steps in stages(found.dockerfile).values():
+        ran = [json.loads(value) for name, value in steps if name == "RUN" and value.startswith("[")]
+        at = ran.index(["update-ca-certificates"])
+        assert ran[at - 1][-1].splitlines() == CA.splitlines()
+        assert not any("pip" in run or INSTALL[1] in run for run in ran[:at])
+        assert "NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt" in next(v for n, v in steps if n == "ENV")
+
+
+def test_an_authority_decides_the_tag_and_each_certificate_is_a_file_of_its_own() -> None:
+    tags = {plan().tag, plan(authorities=[CA]).tag, plan(authorities=[CA, OTHER_CA]).tag, gateway().tag}
+    assert len(tags | {gateway(authorities=[CA]).tag}) == 5
+    (written,) = [run for run in runs(plan(authorities=[CA + OTHER_CA]).dockerfile) if run[:2] == ["python3", "-c"]]
+    assert written[3:] == [CA, OTHER_CA]
+
+
+def test_agents_of_one_container_have_users_and_groups_of_their_own() -> None:
+    dockerfile = plan().dockerfile
+    assert "for uid in $(seq 10401 10420)" in dockerfile
+    assert 'echo "agent$uid:x:$uid:$uid::/home/agent:/bin/bash" >> /etc/passwd' in dockerfile
+    assert "groupadd --gid 10400 agents" in dockerfile
+    assert "install -d -m 0770 -o 10001 -g 10001 /var/lib/agentenv/state" in dockerfile
 
 
 def test_services_have_users_in_the_image_and_what_waits_for_their_fence() -> None:
