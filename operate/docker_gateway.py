@@ -1,7 +1,7 @@
 """An environment's gateway on a Docker host: what it enforces, and whom it lets in."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -55,13 +55,19 @@ class Gateway:
                 "Fix: run pulumi up with this version."
             ) from None
 
-    def admit(self, session: str, source: IPv4Address) -> None:
+    def admit(self, session: str, source: IPv4Address, agents: Mapping[str, str] | None = None) -> None:
         """Let a session in from an address; returns once that is in force.
+
+        Args:
+            session: Its name.
+            source: The address.
+            agents: Agent -> SHA-256 of its token, where each is to say who it is.
 
         Raises:
             Failure: the gateway refused.
         """
-        self._told("admit", "--session", session, "--source", f"{source}/32")
+        options = [f"--agent={name}={digest}" for name, digest in (agents or {}).items()]
+        self._told("admit", "--session", session, "--source", f"{source}/32", *options)
 
     def dismiss(self, source: IPv4Address) -> None:
         """Forget an address.

@@ -2,6 +2,7 @@
 
 import time
 
+from egress_gateway.credentials import without_tokens
 from egress_gateway.denial import Denied, Subject
 from egress_gateway.head import Head
 from egress_gateway.log import Log, shown
@@ -35,6 +36,10 @@ class Asked:
         self._metrics.setup.observe(time.monotonic() - self._began)
         self._decide("allowed", rule, field)
 
+    def answer(self, rule: str) -> None:
+        """Write down that the gateway answered it out of itself."""
+        self._decide("allowed", rule, None)
+
     def deny(self, denied: Denied) -> None:
         """Write down that it is refused, before the client hears of it."""
         self._decide("denied", denied.rule, denied.field)
@@ -58,8 +63,11 @@ class Asked:
             "bytes_down": 0,
             "seconds": round(time.monotonic() - self._began, 4),
         }
+        if subject.agent:
+            record["agent"] = subject.agent
         if subject.route:
             record["route"] = subject.route
         elif subject.host is None and self.head is not None:
-            record["method"], record["target"] = shown(self.head.request.method[:32]), shown(self.head.request.target)
+            request = self.head.request
+            record["method"], record["target"] = shown(request.method[:32]), shown(without_tokens(request.target))
         self._log("decision", record)

@@ -14,6 +14,7 @@ from egress_gateway.denial import Denied, Subject
 from egress_gateway.document import HostEntry, Limits
 from egress_gateway.flows import Flows
 from egress_gateway.resolve import Resolver
+from egress_gateway.sockets import bounded, outgoing
 from egress_gateway.tunnel import Side, Tunnel
 
 ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
@@ -30,12 +31,15 @@ async def connect(addresses: Sequence[Address], port: int, seconds: float) -> Si
     try:
         async with asyncio.timeout(seconds):
             if len(addresses) == 1:
-                _, side = await loop.create_connection(Side, str(addresses[0]), port)
+                # In half the time of the other way; nothing to speak of can have come before the buffers are bounded.
+                transport, side = await loop.create_connection(Side, str(addresses[0]), port)
+                bounded(transport.get_extra_info("socket"))
             else:
                 chosen = await aiohappyeyeballs.start_connection(
                     [_address_info(address, port) for address in addresses],
                     happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
                     interleave=1,
+                    socket_factory=outgoing,
                 )
                 _, side = await loop.create_connection(Side, sock=chosen)
     except TimeoutError:

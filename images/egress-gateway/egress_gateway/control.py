@@ -9,15 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from egress_gateway.asking import Answer
+from egress_gateway.credentials import parse_agents
 from egress_gateway.identity import Identities, NotAdmitted
 
 _SECONDS = 5.0
 _OWNER_ONLY = 0o600
-Answer = dict[str, Any]
-
-
-class ControlError(Exception):
-    """The running gateway did not do what was asked, or there is none; the message is one line with the reason."""
 
 
 class Control:
@@ -64,7 +61,7 @@ class Control:
                     return self._policy()
                 case "admit":
                     source = ipaddress.ip_network(asked["source"])
-                    self._identities.admit(asked["session"], source)
+                    self._identities.admit(asked["session"], source, parse_agents(asked.get("agents", {})))
                     return {"session": asked["session"], "source": str(source)}
                 case "dismiss":
                     source = ipaddress.ip_network(asked["source"])
@@ -85,27 +82,3 @@ def _listen(path: Path) -> socket.socket:
     # Before it listens: nobody else gets in, not even for a moment.
     path.chmod(_OWNER_ONLY)
     return listening
-
-
-def ask(path: Path, asked: Mapping[str, Any]) -> Answer:
-    """Ask the running gateway.
-
-    Args:
-        path: Of the control socket.
-        asked: Has `command`: `policy`, `admit` (with `session` and `source`) or `dismiss` (with `source`).
-
-    Raises:
-        ControlError: nobody answers there, or the answer is an error.
-    """
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_SECONDS)
-            connection.connect(os.fspath(path))
-            connection.sendall(json.dumps(asked).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                answer: Answer = json.loads(stream.readline())
-    except (OSError, ValueError) as error:
-        raise ControlError(f"no gateway answers at {path} ({error})") from None
-    if "error" in answer:
-        raise ControlError(answer["error"])
-    return answer

@@ -24,6 +24,8 @@ class Rule:
     retry: bool = False
 
 
+# Some clients, git among them, keep what they know to themselves until they are asked for it.
+_CHALLENGE = 'proxy-authenticate: Basic realm="egress-gateway"\r\n'
 _FORBIDDEN = HTTPStatus.FORBIDDEN
 _BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 _BAD = HTTPStatus.BAD_REQUEST
@@ -71,6 +73,11 @@ RULES: dict[str, Rule] = {
         _FORBIDDEN,
         "The gateway does not know who is asking: this address belongs to no session of the environment. Retrying "
         "will not help; use the proxy address and credentials that the session was started with.",
+    ),
+    "unknown-agent": Rule(
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        "Several agents share this session, and the gateway does not know which one is asking. Retrying will not help; "
+        "use the proxy address that this agent was started with, its name and token included.",
     ),
     # What is asked for
     "bad-authority": Rule(
@@ -132,6 +139,7 @@ class Subject:
 
     Attributes:
         session: Name of the session that asks.
+        agent: Name of the one of its agents that asks, where they are told apart.
         host: Host asked for, an A-label in lower case.
         port: TCP port asked for.
         route: Name of the credential route asked for.
@@ -141,6 +149,7 @@ class Subject:
     host: str | None = None
     port: int | None = None
     route: str | None = None
+    agent: str | None = None
 
 
 def response(denied: Denied, subject: Subject, *, head_only: bool = False) -> bytes:
@@ -161,10 +170,13 @@ def response(denied: Denied, subject: Subject, *, head_only: bool = False) -> by
         told["field"] = denied.field
     if subject.route:
         told["route"] = subject.route
+    if subject.agent:
+        told["agent"] = subject.agent
     body = json.dumps(told).encode() + b"\n"
     head = (
         f"HTTP/1.1 {rule.status.value} {rule.status.phrase}\r\n"
         f"x-egress-rule: {denied.rule}\r\n"
+        f"{_CHALLENGE if rule.status is HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ''}"
         "content-type: application/json\r\n"
         "cache-control: no-store\r\n"
         f"content-length: {len(body)}\r\n"

@@ -135,6 +135,8 @@ class Flows:
             "bytes_down": down,
             "seconds": round(time.monotonic() - flow.started, 3),
         }
+        if subject.agent:
+            record["agent"] = subject.agent
         if subject.route:
             record["route"] = subject.route
         self._log("end", record)

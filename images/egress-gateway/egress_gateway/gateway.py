@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from egress_gateway.admin import Admin
-from egress_gateway.control import Answer, Control
+from egress_gateway.asking import Answer
+from egress_gateway.control import Control
 from egress_gateway.denial import Denied
 from egress_gateway.document import BrokenPolicy
 from egress_gateway.ecs import EcsTasks
@@ -24,6 +25,7 @@ from egress_gateway.proxy import Proxy
 from egress_gateway.resolve import Resolver
 from egress_gateway.secret_store import SecretStore
 from egress_gateway.settings import Settings
+from egress_gateway.sockets import listening
 
 BACKLOG = 1024
 DRAIN_SECONDS = 5.0
@@ -68,7 +70,9 @@ class Gateway:
         loop.set_exception_handler(lambda _, context: self._fault(context))
         await self.look()
         await self._control.start(self._settings.control)
-        self._server = await loop.create_server(self._proxy.connection, *self._settings.listen, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._proxy.connection, sock=listening(*self._settings.listen), backlog=BACKLOG
+        )
         admin = await self._admin.start(*self._settings.admin)
         self._run(self._watch.run())
         self._run(self._flows.sweep(lambda: self._proxy.limits))
@@ -107,7 +111,12 @@ class Gateway:
             "in_force": policy is not None,
             "rule": self._why_not,
             "identities": [
-                {"session": one.session, "source": str(one.source), "token": one.token_sha256 is not None}
+                {
+                    "session": one.session,
+                    "source": str(one.source),
+                    "token": one.token_sha256 is not None,
+                    **({"agents": [agent.name for agent in one.agents]} if one.agents else {}),
+                }
                 for one in self._identities.all()
             ],
         }
@@ -159,12 +168,16 @@ class Gateway:
 
     def _still_allowed(self, flow: Flow) -> bool:
         policy = self._proxy.policy
-        if policy is None or not self._identities.still(flow.subject.session or "", flow.source):
+        if policy is None or not self._is_known(flow):
             return False
         try:
             return flow.allowed_by(policy)
         except Denied:
             return False
+
+    def _is_known(self, flow: Flow) -> bool:
+        subject = flow.subject
+        return self._identities.still(subject.session or "", flow.source, subject.agent)
 
     def _run(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,5 @@
 """Who is asking: the session that a source address belongs to, and nobody who only says so."""
 
-import base64
-import binascii
 import ipaddress
 import json
 import os
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from egress_gateway.addresses import Network, overlap
+from egress_gateway.credentials import Agent, from_header, parse_agents
 from egress_gateway.denial import Denied
 from egress_gateway.policy import Identity
 
@@ -54,16 +53,25 @@ class Identities:
         """Those of the policy and those admitted."""
         return [*self._declared, *self._admitted]
 
-    def admit(self, session: str, source: Network) -> None:
+    def admit(self, session: str, source: Network, agents: Sequence[Agent] = ()) -> None:
         """Let a session speak from a network, now and after a restart.
 
+        Args:
+            session: Its name.
+            source: The network.
+            agents: Who of the session may speak, and shows a token each time; empty: whoever is there.
+
         Raises:
-            NotAdmitted: the network, or a part of it, is another session's.
+            NotAdmitted: the network, or a part of it, is another session's, or is admitted for other agents.
         """
+        added = Identity(session, source, agents=tuple(agents))
         for other in self.all():
-            if overlap(other.source, source) and other.session != session:
+            if not overlap(other.source, source):
+                continue
+            if other.session != session:
                 raise NotAdmitted(f"{source} is used by session {other.session} ({other.source})")
-        added = Identity(session, source)
+            if other.agents != added.agents:
+                raise NotAdmitted(f"{source} is admitted for other agents ({other.source}). Fix: dismiss that first")
         if added not in self._admitted:
             self._store([*self._admitted, added])
 
@@ -79,8 +87,8 @@ class Identities:
             self._store(kept)
         return found
 
-    async def session(self, source: str, credentials: bytes | None) -> str:
-        """The session that asks from an address.
+    async def identity(self, source: str, credentials: bytes | None) -> Identity:
+        """The session that asks from an address, whichever of its agents it is.
 
         Args:
             source: The client's address.
@@ -93,21 +101,21 @@ class Identities:
         if not candidates and self._directory is not None:
             session = await self._directory.session_at(source)
             if session is not None:
-                return session
+                return Identity(session, ipaddress.ip_network(source))
         for one in candidates:
             if one.token_sha256 is None:
-                return one.session
-        name, token = _basic(credentials)
+                return one
+        shown = from_header(credentials)
         for one in candidates:
-            if one.session == name and one.takes(token):
-                return one.session
+            if one.session == shown.name and one.takes(shown.token):
+                return one
         raise Denied("unknown-session")
 
-    def still(self, session: str, source: str) -> bool:
-        """Whether a session that has been let in from an address would be let in again."""
+    def still(self, session: str, source: str, agent: str | None = None) -> bool:
+        """Whether a session, or that agent of it, that has been let in from an address would be let in again."""
         candidates = self._at(source)
         if candidates:
-            return any(one.session == session for one in candidates)
+            return any(one.session == session and one.has(agent) for one in candidates)
         return self._directory is not None and self._directory.known(source) == session
 
     def _at(self, source: str) -> list[Identity]:
@@ -123,7 +131,7 @@ class Identities:
         return found
 
     def _store(self, admitted: list[Identity]) -> None:
-        document = [{"session": one.session, "source": str(one.source)} for one in admitted]
+        document = [_written(one) for one in admitted]
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new")
         with fresh.open("w") as stream:
@@ -140,16 +148,12 @@ def _read(file: Path) -> list[Identity]:
         text = file.read_text()
     except FileNotFoundError:
         return []
-    return [Identity(one["session"], ipaddress.ip_network(one["source"])) for one in json.loads(text)]
+    return [
+        Identity(one["session"], ipaddress.ip_network(one["source"]), agents=parse_agents(one.get("agents", {})))
+        for one in json.loads(text)
+    ]
 
 
-def _basic(credentials: bytes | None) -> tuple[str, str]:
-    """Name and token of a `Basic` credential; empty ones if it is none."""
-    scheme, _, encoded = (credentials or b"").partition(b" ")
-    if scheme.lower() != b"basic":
-        return "", ""
-    try:
-        name, _, token = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return name, token
+def _written(one: Identity) -> dict[str, object]:
+    agents = {"agents": {agent.name: agent.token_sha256 for agent in one.agents}} if one.agents else {}
+    return {"session": one.session, "source": str(one.source), **agents}

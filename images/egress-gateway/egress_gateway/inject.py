@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable
+from typing import Protocol, cast
 
 import aiohttp
 import h11
@@ -63,7 +64,16 @@ _NOT_RETURNED = frozenset({b"alt-svc", b"set-cookie", b"set-cookie2", b"x-egress
 _SWITCHING_PROTOCOLS = 101
 _UNAUTHORIZED = 401
 
+_TLS_BUFFER_BYTES = 64 * 1024
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class _Secure(Protocol):
+    """What a TLS transport can do beyond a plain one, and its declared type leaves out."""
+
+    def set_read_buffer_limits(self, high: int) -> None:
+        """Read no more while so many bytes wait to be taken."""
 
 
 class Exchange(Flow):
@@ -109,12 +119,13 @@ class Injector:
     def __init__(self, origins: Origins, secrets: SecretStore, flows: Flows) -> None:
         self._origins, self._secrets, self._flows = origins, secrets, flows
 
-    async def serve(self, connection: Connection, head: Head, policy: Policy, asked: Asked) -> bool:
+    async def serve(self, connection: Connection, head: Head, target: bytes, policy: Policy, asked: Asked) -> bool:
         """Answer one request.
 
         Args:
             connection: The client's.
             head: The request.
+            target: Its path, without an agent's name and token.
             policy: The policy in force; the session is known.
             asked: Takes the decision.
 
@@ -124,14 +135,14 @@ class Injector:
         Raises:
             Denied: it is refused, and nothing of an answer has been sent.
         """
-        session = asked.subject.session or ""
-        match = _TARGET.fullmatch(head.request.target)
+        session, agent = asked.subject.session or "", asked.subject.agent
+        match = _TARGET.fullmatch(target)
         if match is None:
             raise Denied("malformed-request")
         name = match[1].decode("ascii")
-        asked.subject = Subject(session, route=name)
+        asked.subject = Subject(session, route=name, agent=agent)
         route = policy.route(session, name)
-        asked.subject = Subject(session, route.host, route.port, name)
+        asked.subject = Subject(session, route.host, route.port, name, agent)
         if head.method not in _METHODS:
             raise Denied("method-refused", route.field)
         if b"upgrade" in head.fields:
@@ -171,6 +182,7 @@ class Injector:
                 raise Denied("upstream-failed")
             if answer.status == _UNAUTHORIZED:
                 self._secrets.drop(route.secret)
+            _hold_little(answer)
             exchange.opened = True
             asked.allow("route", route.field)
             try:
@@ -212,6 +224,12 @@ class _Body:
                 yield bytes(event.data)
             else:
                 return
+
+
+def _hold_little(answer: aiohttp.ClientResponse) -> None:
+    """Keep what a client does not take out of the TLS connection's buffer, which takes eight times as much unasked."""
+    if answer.connection is not None and (transport := answer.connection.transport) is not None:
+        cast("_Secure", transport).set_read_buffer_limits(high=_TLS_BUFFER_BYTES)
 
 
 async def _return(answer: aiohttp.ClientResponse, head: Head, exchange: Exchange, secret: str) -> None:

@@ -12,6 +12,7 @@ from egress_gateway.addresses import Network
 from egress_gateway.document import Limits
 from egress_gateway.policy import Route
 from egress_gateway.resolve import Resolver
+from egress_gateway.sockets import outgoing
 
 _MAX_HEAD_LINE = 64 * 1024
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -65,6 +66,7 @@ class Origins:
                 use_dns_cache=False,
                 ssl=self._tls,
                 limit=0,
+                socket_factory=outgoing,
             )
             session = aiohttp.ClientSession(
                 connector=connector,

@@ -1,13 +1,13 @@
 """A policy in force: what a session may reach, looked up in the time that it takes to read a name."""
 
 import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from egress_gateway.addresses import Network, overlap, span
+from egress_gateway.credentials import Agent, Shown, is_token
 from egress_gateway.denial import ALLOWED_HOSTS, Denied
 from egress_gateway.document import (
     HTTPS_PORT,
@@ -47,16 +47,40 @@ class Route:
 
 @dataclass(frozen=True)
 class Identity:
-    """A session, told by the network it speaks from and, where a network is shared, by a token."""
+    """A session, told by the network it speaks from and, where a network is shared, by a token.
+
+    Attributes:
+        session: Its name.
+        source: The network.
+        token_sha256: Of the token; None where the network is not shared.
+        agents: Its agents, where each must say which one it is; empty where none does.
+    """
 
     session: str
     source: Network
     token_sha256: str | None = None
+    agents: tuple[Agent, ...] = ()
 
     def takes(self, token: str) -> bool:
         """Whether the token is this identity's."""
-        offered = hashlib.sha256(token.encode()).hexdigest()
-        return self.token_sha256 is not None and hmac.compare_digest(offered, self.token_sha256)
+        return self.token_sha256 is not None and is_token(token, self.token_sha256)
+
+    def agent(self, shown: Shown) -> str | None:
+        """The agent that asks; None where the session's agents are not told apart.
+
+        Raises:
+            Denied: `unknown-agent`.
+        """
+        if not self.agents:
+            return None
+        for agent in self.agents:
+            if agent.name == shown.name and is_token(shown.token, agent.token_sha256):
+                return agent.name
+        raise Denied("unknown-agent")
+
+    def has(self, agent: str | None) -> bool:
+        """Whether the agent that asked once would be let in again."""
+        return agent in {one.name for one in self.agents} if self.agents else agent is None
 
 
 class Policy:

@@ -4,9 +4,11 @@ import asyncio
 from collections import Counter
 from typing import Protocol
 
+from egress_gateway import own_policy
 from egress_gateway.asked import Asked
 from egress_gateway.connect import InTunnel, join, open_tunnel
 from egress_gateway.connection import Connection
+from egress_gateway.credentials import Shown, from_header, from_target
 from egress_gateway.denial import Denied, Subject, response
 from egress_gateway.document import HostEntry, Limits
 from egress_gateway.flows import Flows
@@ -26,7 +28,7 @@ _LINGER_SECONDS = 5.0
 class Routes(Protocol):
     """Serves requests on credential routes."""
 
-    async def serve(self, connection: Connection, head: Head, policy: Policy, asked: Asked) -> bool:
+    async def serve(self, connection: Connection, head: Head, target: bytes, policy: Policy, asked: Asked) -> bool:
         """Answer one request.
 
         Returns:
@@ -150,24 +152,30 @@ class Proxy:
         limits = self.limits
         return self._waiting[source] >= limits.tunnels_per_session or self._waiting.total() >= limits.tunnels
 
-    async def _session(self, head: Head, asked: Asked) -> tuple[Policy, str]:
+    async def _session(self, head: Head, asked: Asked, shown: Shown) -> tuple[Policy, str]:
         """The policy and the session that it is asked for.
+
+        Args:
+            head: The request.
+            asked: Gets to know who asks.
+            shown: By what an agent says who it is.
 
         Raises:
             Denied: there is no policy, or nobody known asks.
         """
         if self.policy is None:
             raise Denied(self.why_not)
-        session = await self._identities.session(asked.source, head.credentials)
-        asked.subject = Subject(session)
+        identity = await self._identities.identity(asked.source, head.credentials)
+        asked.subject = Subject(identity.session)
+        asked.subject = Subject(identity.session, agent=identity.agent(shown))
         if self.policy is None:  # It may have gone while a directory was asked.
             raise Denied(self.why_not)
-        return self.policy, session
+        return self.policy, identity.session
 
     async def _connect(self, connection: Connection, head: Head, asked: Asked) -> None:
-        policy, session = await self._session(head, asked)
+        policy, session = await self._session(head, asked, from_header(head.credentials))
         host, port = authority(head.request.target)
-        subject = asked.subject = Subject(session, host, port)
+        subject = asked.subject = Subject(session, host, port, agent=asked.subject.agent)
         entry = policy.host(session, host, port)
         leave = self._flows.take_place(session, policy.limits)
         upstream: Side | None = None
@@ -187,11 +195,29 @@ class Proxy:
         asked.allow("allowed-host", entry.field)
 
     async def _route(self, connection: Connection, head: Head, asked: Asked) -> bool:
-        policy, _ = await self._session(head, asked)
         target = head.request.target
+        if target == own_policy.PATH:
+            await self._tell(connection, head, asked)
+            return False
+        shown, target = from_target(target) or (from_header(head.credentials), target)
+        policy, _ = await self._session(head, asked, shown)
         if not target.startswith(b"/"):
             raise Denied("plain-http" if b"://" in target else "method-refused")
-        return await self._routes.serve(connection, head, policy, asked)
+        return await self._routes.serve(connection, head, target, policy, asked)
+
+    async def _tell(self, connection: Connection, head: Head, asked: Asked) -> None:
+        """Answer a session that asks what it may reach, policy or not.
+
+        Raises:
+            Denied: nobody known asks, or by another method.
+        """
+        identity = await self._identities.identity(asked.source, head.credentials)
+        asked.subject = Subject(identity.session)
+        if head.method not in ("GET", "HEAD"):
+            raise Denied("method-refused")
+        asked.answer("own-policy")
+        told = own_policy.response(self.policy, identity.session, head_only=head.method == "HEAD")
+        await connection.finish(told)
 
     def _check_still(self, asked: Asked, session: str, entry: HostEntry) -> None:
         """Whether what an entry allowed is allowed by the policy in force now, at the same kind of address.
@@ -199,7 +225,7 @@ class Proxy:
         Raises:
             InTunnel: it is not.
         """
-        if self.policy is None or not self._identities.still(session, asked.source):
+        if self.policy is None or not self._identities.still(session, asked.source, asked.subject.agent):
             raise InTunnel("policy-changed")
         try:
             now = self.policy.host(session, asked.subject.host or "", asked.subject.port or 0)

@@ -21,11 +21,12 @@ from components.plans.docker.addresses import PREFIX
 from components.plans.image import AGENT_UID, GATEWAY_UID
 from operate.docker_runs import Launcher
 from operate.outputs import DockerEnvironment, DockerSession
-from tests.attack.inside.deployment import STACK, Deployment
 from tests.attack.inside.outside import ALLOWED_RANGE, CONTROL_NETWORK, HOST_PUBLIC, RANGE, RESOLVER, Outside
 from tests.attack.inside.sessions import AGENT, Session
+from tests.deployment import Deployment
 
 SERVED_PORT, SERVICE_PORT = 9000, 18210
+STACK = "attack-suite"
 SMALL = {"cpu": 0.5, "memory_gib": 0.25, "disk_gib": 1}
 CANARY = f"canary-{secrets.token_hex(16)}"
 """The secret that the gateway adds for the session `desk`; looked for everywhere else."""
@@ -146,7 +147,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with ExitStack() as opened:
         opened.callback(client.close)
         outside = opened.enter_context(Outside())
-        deployment = opened.enter_context(Deployment(folder))
+        deployment = opened.enter_context(Deployment(folder, STACK))
         deployment.up(declaration(secret, "allowed.test", "closing.test"))
         yield Rig(client, outside, deployment, secret)
 

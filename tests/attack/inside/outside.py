@@ -4,17 +4,14 @@ Whatever comes from the range of the suite's own Docker networks is led there by
 it goes: so nothing that a session sends can get further, and what must not arrive is seen when it does.
 """
 
-import fcntl
 import os
 import ssl
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -56,7 +53,6 @@ _ROUTES = 21000
 """Number of a routing table of the suite's own, and preference of its rules."""
 _TABLE = "attack_suite"
 _SETTLE_SECONDS = 0.05
-_TURN_SECONDS = 600
 
 
 @dataclass
@@ -108,7 +104,6 @@ class Outside:
             raise
 
     def _open(self) -> None:
-        self._opened.enter_context(alone())
         names = [name for name in RECORDS if name != "*"]
         ca = trustme.CA()
         certificate = ca.issue_cert(*names, "evil.test", EVIL, PUBLIC)
@@ -180,28 +175,8 @@ class Outside:
         self._opened.close()
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """One suite at a time on a host: its range, names and ports are the same each time.
-
-    Raises:
-        TimeoutError: another has not ended within `_TURN_SECONDS`.
-    """
-    with (Path(tempfile.gettempdir()) / "agentenv-attack-suite.lock").open("w") as file:
-        deadline = time.monotonic() + _TURN_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"another run of this suite has not ended within {_TURN_SECONDS} s") from None
-                time.sleep(1)
-        yield
-
-
 def _remove_leftovers() -> None:
-    """What a suite that was killed has left in the host's network; containers are `remove_leftovers`' of the stack."""
+    """What a suite that was killed has left in the host's network; containers are the stack's own."""
     for command in (
         ["ip", "link", "delete", _UPLINK],
         ["nft", "delete", "table", "inet", _TABLE],

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from tests.attack.inside.deployment import ROOT
 from tests.attack.table import BEGIN, DOCUMENT, END
+from tests.deployment import ROOT
 
 
 def test_the_table_is_what_the_cases_say() -> None:

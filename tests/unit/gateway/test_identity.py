@@ -28,7 +28,7 @@ class Tasks:
 def session(identities: Identities, source: str) -> str | None:
     async def work() -> str | None:
         try:
-            return await identities.session(source, None)
+            return (await identities.identity(source, None)).session
         except Denied:
             return None
 
