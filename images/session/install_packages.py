@@ -1,6 +1,7 @@
 """Installs what one layer of a session image holds. Runs as root while the image is built, never in a session.
 
     install_packages.py runtime MANAGER          what the manager itself needs
+    install_packages.py runtime agent            what the agent runner imports
     install_packages.py MANAGER -- PACKAGE...    packages, each in the manager's own notation
 
 No shell is involved: each package is one argument of the manager from the Dockerfile to the process.
@@ -28,6 +29,9 @@ DEBIAN_RUNTIMES = {
 }
 PREFIX = "/usr/local"
 VENV = "/opt/venv"
+AGENT = "agent"
+AGENT_VENV = "/opt/agentenv"
+AGENT_REQUIREMENTS = "/usr/local/lib/agentenv/requirements.txt"
 NODE_VENV = "/opt/node"
 NODE_REQUIREMENTS = "/usr/local/lib/agentenv/node-requirements.txt"
 NPM_VARIABLES = {"NODE_DISABLE_COMPILE_CACHE": "1"}
@@ -109,15 +113,22 @@ def packages_commands(manager: str, packages: Sequence[str], scratch: str) -> It
 
 
 def runtime_commands(manager: str) -> Iterator[Command]:
-    """The commands that install what `manager` itself needs; none for apt."""
+    """The commands that install what `manager`, or the agent runner, itself needs; none for apt."""
     if manager in DEBIAN_RUNTIMES:
         yield from _apt(DEBIAN_RUNTIMES[manager])
+    elif manager == AGENT:
+        yield from _pinned(AGENT_VENV, AGENT_REQUIREMENTS)
     elif manager == "npm":
-        yield Command(("python3", "-m", "venv", NODE_VENV))
-        yield _pip(NODE_VENV, "--require-hashes", "--no-deps", "--requirement", NODE_REQUIREMENTS)
-        yield Command((f"{NODE_VENV}/bin/python", "-m", "pip", "uninstall", "--yes", "--quiet", "pip"))
+        yield from _pinned(NODE_VENV, NODE_REQUIREMENTS)
     elif manager == "pip":
         yield Command(("python3", "-m", "venv", VENV))
+
+
+def _pinned(venv: str, requirements: str) -> Iterator[Command]:
+    """A virtual environment with what is pinned, and without pip."""
+    yield Command(("python3", "-m", "venv", venv))
+    yield _pip(venv, "--require-hashes", "--no-deps", "--requirement", requirements)
+    yield Command((f"{venv}/bin/python", "-m", "pip", "uninstall", "--yes", "--quiet", "pip"))
 
 
 def _apt(packages: Sequence[str]) -> Iterator[Command]:
@@ -210,9 +221,9 @@ def main(
     Returns:
         0, the exit code of what failed, or 64 for a command line that is none.
     """
-    if len(arguments) == 2 and arguments[0] == "runtime" and arguments[1] in MANAGERS:
+    if len(arguments) == 2 and arguments[0] == "runtime" and arguments[1] in (AGENT, *MANAGERS):
         manager = arguments[1]
-        _say(f"what {manager} needs")
+        _say(f"what {'the agent runner' if manager == AGENT else manager} needs")
         code = execute(runtime_commands(manager), runner, pause)
         if code == 0 and manager == "npm":
             link_node(next(root.glob(f"{NODE_VENV.lstrip('/')}/lib/python3*/site-packages")), root)

@@ -1,32 +1,18 @@
-"""What a session container runs when its session names no command of its own.
+"""What a session container starts: one agent's run, several agents, a server, or a program of the team's own.
 
-This release holds no agent runner, and a container that idles in silence would be worse than one that says so.
+session.py                    what the declaration says
+session.py keeper NAME [GID]  starts one of several agents, as that agent's user; makes their shared folder for GID
+session.py agent NAME         one of several agents, as its keeper starts it
+session.py exec -- COMMAND    a program of the team's own
 """
 
-import json
 import os
 import sys
 
-EX_CONFIG = 78
-"""Exit code for a configuration error (sysexits.h)."""
+# Python in isolated mode looks for modules nowhere near its program.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
-
-def main() -> int:
-    """Say in one JSON line what is missing.
-
-    Returns:
-        78.
-    """
-    line = {
-        "level": "error",
-        "event": "no_agent_runner",
-        "environment": os.environ.get("AGENTENV_ENVIRONMENT"),
-        "message": "No agent runner is in this release, so a session runs the command that it names, and this one "
-        "names none. Add `command: [program, argument]` to the session in the stack file.",
-    }
-    sys.stdout.write(json.dumps(line) + "\n")
-    return EX_CONFIG
-
+from agentenv_session.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

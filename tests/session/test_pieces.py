@@ -1,0 +1,221 @@
+"""The small parts of the runner: lines, results, stores, mounts, variables, outcomes."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agentenv_session import events, results
+from agentenv_session.environment import agent_variables
+from agentenv_session.mounts import MountError, mount_all
+from agentenv_session.outcomes import Outcome, worst
+from agentenv_session.policy import GatewayAwayError, fetch
+from agentenv_session.settings import Declaration, InvalidTask
+from agentenv_session.stores import Addresses, StoreError
+from agentenv_session.supervise import Member, Supervisor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline.model_api.server import ModelApi
+
+TOLD = {"AGENTENV_GATEWAY": "http://10.0.0.2:3128", "AGENTENV_MODEL_ROUTE": "http://10.0.0.2:3128/ANTHROPIC_API_KEY"}
+ANY = st.recursive(
+    st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), ANY | st.text(min_size=1).map(lambda text: text * 9000)))
+def test_no_line_is_longer_than_8_kib_whatever_it_tells(fields: dict[str, Any]) -> None:
+    text = events.line("e", fields)
+    assert len(text.encode()) < 8192
+    assert json.loads(text)["event"] == "e"
+    assert "\n" not in text
+
+
+def test_a_long_text_is_cut_and_that_is_said() -> None:
+    told = json.loads(events.line("assistant_text", {"text": "é" * 100_000}))
+    assert told["truncated"] is True
+    assert told["text"].startswith("é" * 1000)
+
+
+@given(st.text(max_size=30_000))
+def test_a_result_comes_in_parts_that_together_are_all_of_it(text: str) -> None:
+    told: list[dict[str, Any]] = []
+    agent = results.AgentResult("a", text=text).to_json()
+    document = results.document(
+        run="r", session="s", environment="e", conversation=None, started="", ended="", agents=[agent]
+    )
+    results.tell(document, lambda event, fields: told.append({"event": event, **fields}))
+    lines = [events.line(one.pop("event"), one) for one in told]
+    parts = [json.loads(line) for line in lines if '"result_part"' in line]
+    assert all(len(line.encode()) < 8192 and "truncated" not in json.loads(line) for line in lines)
+    assert json.loads("".join(part["text"] for part in parts))["agents"][0]["text"] == text
+
+
+def test_the_worst_of_several_decides() -> None:
+    assert worst([Outcome.SUCCESS, Outcome.STOPPED, Outcome.AGENT_ERROR]) is Outcome.AGENT_ERROR
+    assert worst([Outcome.SAVE_FAILED, Outcome.CRASH]) is Outcome.CRASH
+    assert worst([]) is Outcome.SUCCESS
+    assert {outcome.exit_code for outcome in Outcome} == {0, 10, 11, 12, 13, 70, 78, 143}
+
+
+def test_an_agent_of_several_has_a_name_and_a_token_at_the_gateway() -> None:
+    told = TOLD | {"HTTPS_PROXY": TOLD["AGENTENV_GATEWAY"]}
+    found = agent_variables(told, Path("/h"), Path("/t"), Path("/p"), ("a", "to/ken"))
+    assert found["HTTPS_PROXY"] == "http://a:to%2Fken@10.0.0.2:3128"
+    assert "HTTP_PROXY" not in found
+    assert found["ANTHROPIC_BASE_URL"] == "http://10.0.0.2:3128/.as/a/to%2Fken/ANTHROPIC_API_KEY"
+    assert found["NO_PROXY"].startswith("10.0.0.2,")
+
+
+def test_an_agent_alone_has_the_containers_proxy() -> None:
+    found = agent_variables(TOLD, Path("/h"), Path("/t"), Path("/p"))
+    assert found["ANTHROPIC_BASE_URL"] == TOLD["AGENTENV_MODEL_ROUTE"]
+    assert not {"HTTPS_PROXY", "https_proxy"} & found.keys()
+
+
+def test_a_gateway_that_is_away_is_asked_again_for_a_while() -> None:
+    pauses: list[float] = []
+    with pytest.raises(GatewayAwayError, match="no gateway answers"):
+        fetch("http://127.0.0.1:9", 0.05, pauses.append)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"name": "s"}'])
+def test_a_declaration_that_is_none_is_said(text: str | None) -> None:
+    with pytest.raises(InvalidTask, match=r"AGENTENV_SESSION.*Fix: "):
+        Declaration.parse(text)
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """Keeps what is put; `fails` first answers with 503."""
+
+    kept: dict[str, bytes]
+    fails: list[int]
+
+    def do_GET(self) -> None:
+        """An object."""
+        body = self.kept.get(self.path)
+        self.send_response(200 if body is not None else 404)
+        self.send_header("content-length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def do_PUT(self) -> None:
+        """Another object in its place."""
+        body = self.rfile.read(int(self.headers["content-length"]))
+        status = self.fails.pop() if self.fails else 200
+        if status == 200:
+            self.kept[self.path] = body
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is written to the tests' output."""
+
+
+@contextmanager
+def bucket(*fails: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+    kept: dict[str, bytes] = {}
+    handler = type("Filled", (Bucket,), {"kept": kept, "fails": list(fails)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/state.tar", kept
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def put(data: bytes) -> Any:
+    return lambda stream: stream.write(data)
+
+
+def test_an_address_keeps_a_state_past_any_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    pauses: list[float] = []
+    with bucket(503) as (address, kept):
+        store = Addresses(address, address, pauses.append)
+        assert store.fetch(tmp_path) is None
+        assert store.keep(put(b"x" * 100_000), tmp_path) == 100_000
+        assert kept == {"/state.tar": b"x" * 100_000}
+        found = store.fetch(tmp_path)
+        assert found is not None
+        assert found.read_bytes() == b"x" * 100_000
+    assert pauses == [1.0]
+    with pytest.raises(StoreError, match="cannot be reached"):
+        store.keep(put(b"y"), tmp_path)
+
+
+def test_an_address_that_refuses_is_asked_once(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    with bucket(403, 403) as (address, kept), pytest.raises(StoreError, match="403"):
+        Addresses(None, address, pauses.append).keep(put(b"x"), tmp_path)
+    assert (kept, pauses) == ({}, [])
+
+
+def test_a_file_is_mounted_by_the_models_route_and_only_once(tmp_path: Path, model: ModelApi) -> None:
+    told: list[str] = []
+    model.files["file_1"] = b"a,b\n"
+    variables = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "held-by-the-gateway"}
+    mounts = ({"type": "file", "file_id": "file_1", "mount_path": "/workspace/in/data.csv"},)
+    mount_all(mounts, tmp_path, variables, lambda event, _: told.append(event))
+    assert (tmp_path / "in/data.csv").read_bytes() == b"a,b\n"
+    (tmp_path / "in/data.csv").write_text("changed")
+    mount_all(mounts, tmp_path, variables, lambda event, _: told.append(event))
+    assert (tmp_path / "in/data.csv").read_text() == "changed"
+    assert told == ["mount"]
+
+
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [
+        ({"type": "file", "file_id": "f"}, r"mounts\[0\]\.file_id.*inject"),
+        ({"type": "github_repository", "url": "https://github.com/o/r"}, r"mounts\[0\]\.url.*cannot be cloned"),
+    ],
+)
+def test_what_cannot_be_mounted_is_said_with_its_place(tmp_path: Path, mount: dict[str, str], said: str) -> None:
+    variables = {"PATH": os.environ["PATH"], "HTTPS_PROXY": "http://127.0.0.1:9"}
+    with pytest.raises(MountError, match=said):
+        mount_all((mount,), tmp_path, variables, lambda *_: None)
+    assert [*tmp_path.iterdir()] == []
+
+
+def supervised(told: list[dict[str, Any]]) -> tuple[Supervisor, Member]:
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._emit = lambda event, fields: told.append({"event": event, **fields})
+    return supervisor, Member("a", 10401, ("x",), None)
+
+
+def test_an_agent_says_nothing_in_anothers_name() -> None:
+    told: list[dict[str, Any]] = []
+    supervisor, member = supervised(told)
+    supervisor._line(member, b'{"event":"tool_use","agent":"b","time":"never","tool":"Bash"}')
+    supervisor._line(member, b"not json \xff")
+    supervisor._line(member, b"[" * 100_000)
+    supervisor._line(member, b'{"event":"session_ended","outcome":"success"}')
+    assert told[0] == {"event": "tool_use", "agent": "a", "tool": "Bash"}
+    assert [one["event"] for one in told] == ["tool_use", "output", "output"]
+    assert all(one["agent"] == "a" for one in told)
+
+
+def test_an_agents_result_must_agree_with_its_exit_code() -> None:
+    from agentenv_session.supervise import _result
+
+    _, member = supervised([])
+    document = {"agents": [{"name": "b", "outcome": "success", "text": "fine"}]}
+    member.parts, member.code = {0: json.dumps(document)}, 0
+    assert _result(member) == {"name": "a", "outcome": "success", "text": "fine"}
+    member.code = 70
+    assert _result(member)["outcome"] == "crash"
+    member.parts, member.code = {}, 0
+    assert _result(member)["outcome"] == "crash"
+    member.code = 11
+    assert _result(member)["outcome"] == "limit_reached"

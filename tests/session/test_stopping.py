@@ -1,0 +1,100 @@
+"""A run that is to stop while it waits for something else than its agent."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from agentenv_session import run
+from agentenv_session.aside import aside, done_before
+from agentenv_session.keeping import Keeper
+from agentenv_session.results import AgentResult
+from agentenv_session.state import State
+
+from tests.session.box import Box, ended
+
+REPOSITORY = {"type": "github_repository", "url": "https://github.com/o/r"}
+
+
+@pytest.fixture
+def slow_git(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A PATH with a `git` that says when it has begun, and ends after the test; and where it says so."""
+    begun, end = tmp_path / "begun", tmp_path / "end"
+    for pipe in (begun, end):
+        os.mkfifo(pipe)
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/sh\necho begun > "{begun}"\nread -r line < "{end}"\n')
+    git.chmod(0o755)
+    held = os.open(end, os.O_RDWR)
+    yield f"{git.parent}:{os.environ['PATH']}", begun
+    os.close(held)
+
+
+def test_a_run_that_still_fetches_its_mounts_stops_at_once(box: Box, slow_git: tuple[str, Path]) -> None:
+    path, begun = slow_git
+    declared = box.declaration(mounts=[REPOSITORY])
+    with box.started({"prompt": "x\nfake: say a"}, declared=declared, PATH=path) as process:
+        assert begun.read_text() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        seen = ended(process)
+    assert (seen.code, seen.result["outcome"]) == (143, "stopped")
+    assert seen.of("turn_started") == []
+
+
+class Stuck:
+    """A store that takes no end."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.end = threading.Event()
+
+    def save(self, _: State) -> bool:
+        """Wait for the end."""
+        self.calls += 1
+        return self.end.wait()
+
+
+def test_a_last_save_that_takes_too_long_is_loud_and_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.05)
+    told: list[tuple[str, Any]] = []
+    stuck = Stuck()
+
+    async def stop() -> list[bool]:
+        one = run._Run(cast(run.Job, None), lambda *event: told.append(event), AgentResult("a"), "c")
+        one.keeper, one.state = cast(Keeper, stuck), State("s")
+        one.stopping.set()
+        return [await one._save(), await one._save()]
+
+    try:
+        assert asyncio.run(stop()) == [False, False]
+    finally:
+        stuck.end.set()
+    assert stuck.calls == 1
+    assert [event for event, _ in told] == ["state_save_failed"]
+
+
+def test_what_is_called_aside_gives_raises_or_is_left_alone() -> None:
+    end = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("wrong")
+
+    async def call() -> None:
+        assert await aside(int, "7") == 7
+        with pytest.raises(ValueError, match="wrong"):
+            await aside(fail)
+        asked = asyncio.Event()
+        assert await done_before(asked, aside(int, "7"))
+        waiting = aside(end.wait)
+        asked.set()
+        assert not await done_before(asked, waiting)
+        waiting.cancel()
+
+    # A pool's thread would be waited for here, for ever.
+    asyncio.run(call())
+    end.set()
