@@ -29,7 +29,8 @@ class Environment(pulumi.ComponentResource):
     """An agent environment: image, fence, roles, log group, gateway, and a catalogue of its sessions.
 
     Attributes:
-        details: What the runtime made: image, egress policy, security group, log group, gateway.
+        details: What the runtime made: image, egress policy, gateway; on Fargate also security group, log group, and
+            the bucket by which state and long task documents come and go.
         catalogue: Session name -> task definition, overrides, how to start it, estimated dollars an hour.
 
     Raises:

@@ -26,7 +26,8 @@ class Session(pulumi.ComponentResource):
     A session that is only ever started by hand needs no component: declare it with its Environment.
 
     Attributes:
-        details: What the runtime made: service or schedule.
+        details: What the runtime made: service or schedule; on a Docker host also the volume with the conversations of
+            a service that ends after a time without work, which outlives the session and the stack.
     """
 
     details: pulumi.Output[Mapping[str, Any]]

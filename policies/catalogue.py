@@ -2,6 +2,7 @@
 
 from policies.rules import (
     advise_limited,
+    advise_model_route,
     advise_wildcard_hosts,
     container_capabilities,
     container_privileged,
@@ -24,6 +25,7 @@ from policies.rules import (
     docker_networking_agrees,
     docker_own_fence,
     docker_own_user,
+    docker_own_volume,
     docker_ports,
     docker_privileged,
     docker_root_file_system,
@@ -102,6 +104,7 @@ RULES: tuple[Rule, ...] = (
     docker_devices.RULE,
     docker_limits.RULE,
     docker_own_user.RULE,
+    docker_own_volume.RULE,
     docker_network.RULE,
     docker_shared_network.RULE,
     docker_session_fence.RULE,
@@ -120,5 +123,6 @@ RULES: tuple[Rule, ...] = (
     session_turns.RULE,
     session_variables.RULE,
     advise_limited.RULE,
+    advise_model_route.RULE,
     advise_wildcard_hosts.RULE,
 )

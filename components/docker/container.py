@@ -42,6 +42,16 @@ def bridge(
     )
 
 
+def volume(name: str, physical: str, labels: Mapping[str, str], opts: pulumi.ResourceOptions) -> docker.Volume:
+    """A named volume of the engine's own."""
+    return docker.Volume(
+        name,
+        name=physical,
+        labels=[docker.VolumeLabelArgs(label=key, value=value) for key, value in sorted(labels.items())],
+        opts=opts,
+    )
+
+
 def container(
     name: str,
     plan: ContainerPlan,

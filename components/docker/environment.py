@@ -119,6 +119,7 @@ class DockerEnvironment:
             base=self.runtime.base_image,
             platform=PLATFORMS[architecture],
             context_hash=content_hash("session"),
+            authorities=self.runtime.authorities,
         )
         return self.runtime.images.image("session", plan, architecture)
 

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.contexts import content_hash
-from components.docker.container import bridge, container
+from components.docker.container import bridge, container, volume
 from components.docker.images import PLATFORMS
 from components.docker.scope import child_of, dns_label, egress_of
 from components.models.tags import Role
@@ -149,13 +149,7 @@ class Gateway(pulumi.ComponentResource):
         )
 
     def _volume(self, key: str, physical: str) -> docker.Volume:
-        labels = self._environment.labels(Role.GATEWAY)
-        return docker.Volume(
-            f"{self._name}-{key}",
-            name=physical,
-            labels=[docker.VolumeLabelArgs(label=name, value=value) for name, value in sorted(labels.items())],
-            opts=child_of(self),
-        )
+        return volume(f"{self._name}-{key}", physical, self._environment.labels(Role.GATEWAY), child_of(self))
 
     def _image(self) -> ImagePlan:
         environment, runtime = self._environment.environment, self._environment.runtime
@@ -167,6 +161,7 @@ class Gateway(pulumi.ComponentResource):
             context_hash=content_hash("egress-gateway"),
             packages=environment.packages if registries else None,
             session_context_hash=content_hash("session") if registries else "",
+            authorities=runtime.authorities,
         )
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TypedDict
 
 import pulumi
 
+from components.authorities import authorities
 from components.base_image import pinned
 from components.contexts import content_hash
 from components.docker.engine import Address, Engine, beyond_blocklist, engine, host_addresses, host_resolvers
@@ -44,6 +46,7 @@ class Docker(Runtime):
         resolvers: DNS servers of gateways and of unrestricted sessions; none for the engine's own choice.
         host_addresses: Addresses of the host that unrestricted sessions must not reach, beyond the safety blocklist.
         base_image: Image that every other one starts from, by digest.
+        authorities: PEM texts of the certificate authorities that sessions and gateways trust beside its own.
         images: Builds them.
         fence_image: Image of the containers that hold network namespaces.
 
@@ -61,6 +64,7 @@ class Docker(Runtime):
             _check_engine(stack, self.engine)
             self.resolvers = _resolvers(stack, self.engine)
             self.host_addresses = _host_addresses(stack, self.engine)
+            self.authorities = authorities(stack, Path(pulumi.get_root_directory()))
             self.base_image = pinned(stack.base_image)
             deployment = pulumi.get_stack()
             self.scope = Scope(

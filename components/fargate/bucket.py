@@ -1,6 +1,7 @@
 """A private bucket: encrypted, versioned, TLS only, never public."""
 
 import json
+from collections.abc import Mapping
 
 import pulumi
 from pulumi_aws import s3
@@ -13,7 +14,13 @@ OLD_VERSIONS_DAYS = 30
 
 
 def private_bucket(
-    name: str, scope: Scope, physical: pulumi.Output[str], parent: pulumi.Resource, *, outlives_stack: bool
+    name: str,
+    scope: Scope,
+    physical: pulumi.Output[str],
+    parent: pulumi.Resource,
+    *,
+    outlives_stack: bool,
+    passing: Mapping[str, int] | None = None,
 ) -> list[pulumi.Resource]:
     """Make a bucket with all its settings.
 
@@ -24,6 +31,7 @@ def private_bucket(
         parent: Component that they are children of.
         outlives_stack: Whether the bucket, its content and all its settings stay when the stack goes; else the bucket
             is emptied and deleted with it.
+        passing: Prefix of keys -> days after which what is there goes; old versions of it one day later.
 
     Returns:
         What must stand before anything is put into the bucket.
@@ -70,18 +78,17 @@ def private_bucket(
         name,
         bucket=bucket.id,
         rules=[
-            s3.BucketLifecycleConfigurationRuleArgs(
-                id="old-versions",
-                status="Enabled",
-                filter=s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                noncurrent_version_expiration=(
-                    s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-                        noncurrent_days=OLD_VERSIONS_DAYS
-                    )
-                ),
-            )
+            _lifecycle("old-versions", "", OLD_VERSIONS_DAYS),
+            *(_lifecycle(prefix.strip("/"), prefix, 1, days) for prefix, days in sorted((passing or {}).items())),
         ],
         opts=child(depends_on=versioned),
+    )
+    # No object is another account's, and no access list says who may read it.
+    owned = s3.BucketOwnershipControls(
+        name,
+        bucket=bucket.id,
+        rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
+        opts=child(),
     )
     tls_only = s3.BucketPolicy(
         name,
@@ -91,4 +98,18 @@ def private_bucket(
         ),
         opts=child(),
     )
-    return [closed, encrypted, versioned, tls_only]
+    return [closed, encrypted, versioned, owned, tls_only]
+
+
+def _lifecycle(
+    key: str, prefix: str, old_versions_days: int, days: int | None = None
+) -> s3.BucketLifecycleConfigurationRuleArgs:
+    return s3.BucketLifecycleConfigurationRuleArgs(
+        id=key,
+        status="Enabled",
+        filter=s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
+        expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days) if days else None,
+        noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+            noncurrent_days=old_versions_days
+        ),
+    )

@@ -19,6 +19,7 @@ from components.plans import documents, task
 from components.plans.egress import egress_policy, policy_hash
 from components.plans.image import session_image
 from components.plans.network import GATEWAY_PORT
+from components.plans.saved import state_prefix
 
 if TYPE_CHECKING:
     from components.fargate.runtime import Fargate
@@ -95,7 +96,8 @@ class FargateEnvironment:
         return place_schedule(self, parent, name, session)
 
     def _entry(self, session: Session) -> dict[str, Any]:
-        definition, over = self.task_definition(session), task.overrides(session)
+        definition = self.task_definition(session)
+        over = task.overrides(session, self.gateway.host)
         capacity = "FARGATE_SPOT" if session.resources.spot else "FARGATE"
         held = [secret.name for secret in session.secrets if secret.inject is None]
         return {
@@ -170,7 +172,7 @@ class FargateEnvironment:
             lambda known: json.dumps(
                 [
                     task.session_container(
-                        known[0], variables, shape, session, log(self._log_name, known[1].region, "session")
+                        known[0], variables, shape, session, log(self._log_name, known[1].region, "session"), gateway
                     )
                 ]
             )
@@ -206,6 +208,7 @@ class FargateEnvironment:
             base=self._base_image,
             platform=PLATFORMS[architecture],
             context_hash=content_hash("session"),
+            authorities=self.runtime.authorities,
         )
         return self.runtime.registry.image("session", plan, PLATFORMS[architecture])
 
@@ -215,9 +218,18 @@ class FargateEnvironment:
             label,
             name=self.scope.name("iam-policy", self.environment.name, "starter"),
             description="Starts, watches and stops the sessions of an environment",
-            policy=self.scope.document(
-                lambda a: documents.run_tasks(
-                    a, self.runtime.cluster_name, self.family, self._execution_name, self._tag_of_runs, self._log_name
+            policy=pulumi.Output.all(self.scope.account, self.runtime.state.bucket_name).apply(
+                lambda known: json.dumps(
+                    documents.operate(
+                        known[0],
+                        self.runtime.cluster_name,
+                        self.family,
+                        self._execution_name,
+                        self._tag_of_runs,
+                        log_group=self._log_name,
+                        bucket=known[1],
+                        prefix=state_prefix(self.environment.name),
+                    )
                 )
             ),
             tags=self.tags(Role.SHARED),
@@ -239,6 +251,7 @@ class FargateEnvironment:
             "log_group": self._log_name,
             "gateway": f"{self.gateway.host}:{GATEWAY_PORT}",
             "starter_policy": self._starter.arn,
+            "state_bucket": self.runtime.state.bucket_name,
             "start": pulumi.Output.all(self.fence.sessions.id, *self.fence.subnets).apply(
                 lambda known: start_command(self.runtime.cluster_name, self._tag_of_runs, known[0], known[1:])
             ),

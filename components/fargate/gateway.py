@@ -144,6 +144,7 @@ class Gateway(pulumi.ComponentResource):
             context_hash=content_hash("egress-gateway"),
             packages=environment.environment.packages if asked else None,
             session_context_hash=content_hash("session") if asked else "",
+            authorities=environment.runtime.authorities,
         )
         return environment.runtime.registry.image("gateway", plan, PLATFORM)
 

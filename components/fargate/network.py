@@ -29,12 +29,12 @@ class Needs:
     Attributes:
         limited: At least one environment is limited: the session VPC, its endpoints and its DNS firewall.
         unrestricted: At least one environment is unrestricted: private subnets and a NAT gateway.
-        state_bucket: Name of the bucket of saved state that limited sessions reach through the S3 endpoint.
+        state_bucket: Name of the bucket of state and tasks that limited sessions reach through the S3 endpoint.
     """
 
     limited: bool
     unrestricted: bool
-    state_bucket: pulumi.Output[str] | None
+    state_bucket: pulumi.Output[str]
 
 
 class Network(pulumi.ComponentResource):
@@ -260,7 +260,7 @@ class Network(pulumi.ComponentResource):
         self.session_subnets = self._subnets("sessions", vpc, routes, Role.SESSION, "limited")
         return routes
 
-    def _endpoints(self, vpc: ec2.Vpc, routes: ec2.RouteTable, state_bucket: pulumi.Output[str] | None) -> None:
+    def _endpoints(self, vpc: ec2.Vpc, routes: ec2.RouteTable, state_bucket: pulumi.Output[str]) -> None:
         scope, name = self._scope, self._name
         region = scope.account.apply(lambda account: account.region)
         tags = scope.tags(Role.ENDPOINT, "limited", name=f"{name}-endpoints")

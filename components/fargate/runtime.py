@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypedDict
 
 import pulumi
 from pulumi_aws import ecs, get_caller_identity_output, get_partition_output, route53, servicediscovery
 
+from components.authorities import authorities
 from components.base_image import pinned
 from components.fargate.delivery import PolicyBucket
 from components.fargate.environment import FargateEnvironment
@@ -31,6 +33,8 @@ from components.plans.size import FargateSize
 from components.plans.task import SMALLEST_CPU_UNITS, SMALLEST_MEMORY_MIB, overrides
 from components.runtime import Runtime
 
+LONGEST_HOST = "g" * 64
+"""Stands for a gateway's host where only the length counts."""
 ROLE_POLICY_LIMIT = 10_240
 """Characters of a role's inline policies. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
@@ -53,6 +57,8 @@ class Fargate(Runtime):
         stack = args["stack"]
         with checked():
             self.check_stack(stack)
+            # PEM texts of the certificate authorities that sessions and gateways trust beside the base image's own.
+            self.authorities = authorities(stack, Path(pulumi.get_root_directory()))
             self._base_image = pinned(stack.base_image)
         super().__init__("agent-environments:fargate:Fargate", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
@@ -66,11 +72,11 @@ class Fargate(Runtime):
 
         limited = any(e.limited is not None for e in stack.environments)
         hybrid = any(s.pattern is Pattern.HYBRID for s in stack.sessions)
-        self.state = StateBucket(f"{name}-state", self.scope, child) if hybrid else None
+        self.state = StateBucket(name, self.scope, child, keeps_state=hybrid)
         needs = Needs(
             limited=limited,
             unrestricted=any(e.limited is None for e in stack.environments),
-            state_bucket=self.state.bucket_name if self.state else None,
+            state_bucket=self.state.bucket_name,
         )
         self.network = Network(f"{name}-network", self.scope, self.logs, stack.network, needs, child)
         self.registry = Registry(f"{name}-registry", self.scope, child)
@@ -86,9 +92,16 @@ class Fargate(Runtime):
     def misfits(cls, environment: DeclaredEnvironment, session: Session) -> Iterator[Problem]:
         """What no Fargate task is large enough for, what AWS would not take, secrets that cannot be had."""
         try:
-            overrides(session)
+            overrides(session, LONGEST_HOST)
         except InvalidInput as error:
             yield from error.problems
+        if session.idle_timeout is not None:
+            yield Problem(
+                "idle_timeout",
+                show(session.idle_timeout),
+                "ECS starts a service's task again whenever it ends",
+                "remove it; `agentenv stop` takes the service to no task, `agentenv resume` back to one",
+            )
         for index, secret in enumerate(session.secrets):
             if secret.source.startswith("file:"):
                 yield Problem(

@@ -75,7 +75,7 @@ def place_schedule(
         target=scheduler.ScheduleTargetArgs(
             arn=runtime.cluster.arn,
             role_arn=role.arn,
-            input=json.dumps(task.overrides(session)),
+            input=json.dumps(task.overrides(session, environment.gateway.host)),
             ecs_parameters=scheduler.ScheduleTargetEcsParametersArgs(
                 task_definition_arn=environment.task_definition(session).arn,
                 task_count=1,

@@ -1,7 +1,8 @@
-"""No container runs as root, but a fence: it starts so to set the rules of its namespace, and then drops to nobody.
+"""No container runs as root, but a fence, and the supervisor of several agents.
 
-What it can do as root is bounded: three capabilities (`docker-no-capabilities`), no new privileges, a read-only root,
-and no code of an agent in it.
+A fence starts so to set the rules of its namespace, and then drops to nobody. What it can do as root is bounded: three
+capabilities (`docker-no-capabilities`), no new privileges, a read-only root, and no code of an agent in it.
+A supervisor gives each agent a user of its own: see `policies.supervisor`.
 """
 
 from pulumi_policy import ResourceValidationArgs, Severity
@@ -10,14 +11,15 @@ from policies.containers import is_root
 from policies.docker_host import CONTAINER
 from policies.reading import get, items, shown
 from policies.roles import sets_rules
+from policies.supervisor import supervises
 from policies.verdict import Findings, cis, nist, resource_rule
 
 
 def check(args: ResourceValidationArgs, findings: Findings) -> None:
-    """Report a user that is root or is left to the image, and root's group where it is not the fence's."""
+    """Report a user that is root or is left to the image, beyond the exceptions, and a further group of root's."""
     with findings.deferring():
         user = get(args.props, "user")
-        if is_root(user) and not sets_rules(args):
+        if is_root(user) and not sets_rules(args) and (user in (None, "") or not supervises(args)):
             findings.violation("user", "is missing" if user is None else f"is {shown(user)}")
     with findings.deferring():
         groups = [group for group in items(get(args.props, "groupAdds")) if is_root(group) or group == "docker"]
@@ -27,7 +29,7 @@ def check(args: ResourceValidationArgs, findings: Findings) -> None:
 
 RULE = resource_rule(
     "docker-not-root",
-    "Every container but a fence that sets rules names a user other than root, and no group of root's.",
+    "Every container but a fence that sets rules and the supervisor of several agents names a user other than root.",
     types=(CONTAINER,),
     check=check,
     severity=Severity.HIGH,

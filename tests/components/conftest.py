@@ -12,6 +12,8 @@ from components.models.stack import Stack
 from components.session import Session
 
 DIGEST = f"sha256:{'d' * 64}"
+TOKEN_SHA256 = "5e" * 32
+"""Stands for the hash of a service's token."""
 
 
 @dataclass

@@ -22,8 +22,9 @@ from components.models.session import Architecture
 from components.models.stack import Network, Stack
 from components.plans.egress import policy_hash
 from components.session import Session
-from tests.components.conftest import DIGEST, Recorder, Registered
+from tests.components.conftest import DIGEST, TOKEN_SHA256, Recorder, Registered
 from tests.components.test_every_field import EVERYTHING, leaves
+from tests.unit.certificates import authority
 
 HERE = Engine(
     major=28,
@@ -54,7 +55,16 @@ def session(name: str, environment: str, **fields: Any) -> dict[str, Any]:
 
 
 def service(name: str, environment: str, port: int, **fields: Any) -> dict[str, Any]:
-    return session(name, environment, pattern="long_running", ports=[port], **fields)
+    return session(
+        name, environment, **{"pattern": "long_running", "ports": [port], "token_sha256": TOKEN_SHA256} | fields
+    )
+
+
+def supervised(name: str, environment: str, port: int, **fields: Any) -> dict[str, Any]:
+    """Two agents that stay up in one container."""
+    agents = [{"name": one, "model": "sonnet", "max_turns": 9} for one in ("reader", "writer")]
+    made = service(name, environment, port, **{"ports": [port, port + 1], "agents": agents} | fields)
+    return {key: value for key, value in made.items() if key != "agent"}
 
 
 def stack(*environments: dict[str, Any], sessions: tuple[dict[str, Any], ...] = (), **fields: Any) -> Stack:
@@ -266,7 +276,7 @@ def test_a_service_waits_for_its_fence_and_for_the_gateway(recorder: DockerRecor
     seen = run(recorder, FULL)
     one = seen.container("c")
     assert one["entrypoints"] == ["/usr/bin/python3", "-I", "/usr/local/lib/agentenv/behind_fence.py"]
-    assert one["command"] == ["/usr/bin/python3", "/usr/local/lib/agentenv/session.py"]
+    assert one["command"] == ["/opt/agentenv/bin/python", "-I", "/usr/local/lib/agentenv/session.py"]
     gateway = seen.container("shut_gateway")
     assert gateway["wait"] is True
     assert gateway["healthcheck"]["tests"] == ["CMD", "python3", "-m", "egress_gateway", "check"]
@@ -311,6 +321,76 @@ def test_the_policy_in_the_output_is_the_one_that_was_written(recorder: DockerRe
         assert found[name]["policy_hash"] == policy_hash(found[name]["egress_policy"])
     (identity,) = found["shut"]["egress_policy"]["identities"]
     assert identity == {"session": "c", "sources": [f"{found['/c']['address']}/32"]}
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_several_agents_in_one_container_start_as_root_with_two_capabilities(
+    recorder: DockerRecorder, preview: bool
+) -> None:
+    seen = run(recorder, stack(SHUT, sessions=(supervised("pair", "shut", 8080),)), preview=preview)
+    pair = seen.container("pair")
+    assert pair["user"] == "0:0"
+    assert pair["capabilities"] == {"adds": ["CAP_SETGID", "CAP_SETUID"], "drops": ["ALL"]}
+    assert pair["securityOpts"] == ["no-new-privileges"]
+    assert (pair["readOnly"], pair["privileged"]) == (True, False)
+    assert {options.rpartition("uid=")[2] for options in pair["tmpfs"].values()} == {
+        "0,gid=0,mode=1777",
+        "0,gid=0,mode=0755",
+    }
+    ports = [port["external"] for port in seen.container("pair-forwarder")["ports"]]
+    assert ports == [8080, 8081]
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_service_that_idles_keeps_its_conversations_and_may_have_ended(
+    recorder: DockerRecorder, preview: bool
+) -> None:
+    sessions = (service("idle", "shut", 8080, idle_timeout="10m"), service("always", "shut", 8082))
+    found = program(recorder, stack(SHUT, sessions=sessions), preview=preview)
+    (volume,) = [one for one in recorder.of("volume:Volume") if one.name == "idle-state"]
+    assert volume.inputs["name"] == "agentenv_test_shut_idle_state"
+    labels = {pair["label"]: pair["value"] for pair in volume.inputs["labels"]}
+    wanted = {"agentenv.role": "session", "agentenv.environment": "shut", "agentenv.session": "idle"}
+    assert labels.items() >= wanted.items()
+    idle, always = recorder.container("idle"), recorder.container("always")
+    assert [(m["type"], m["source"], m["target"], m["readOnly"]) for m in idle["mounts"]] == [
+        ("volume", volume.inputs["name"], "/var/lib/agentenv/state", False)
+    ]
+    assert "AGENTENV_STATE=volume" in idle["envs"]
+    assert (idle["restart"], idle["mustRun"]) == ("on-failure", False)
+    assert (always["restart"], always["mustRun"]) == ("unless-stopped", True)
+    assert not always.get("mounts")
+    assert found["/idle"]["state_volume"] == volume.inputs["name"]
+    assert "state_volume" not in found["/always"]
+
+
+def test_a_credential_of_the_model_stays_with_the_gateway(recorder: DockerRecorder) -> None:
+    key = {
+        "name": "ANTHROPIC_API_KEY",
+        "source": "file:/etc/agentenv/anthropic",
+        "inject": {"origin": "https://api.anthropic.com", "header": "x-api-key"},
+    }
+    seen = run(recorder, stack(SHUT, sessions=(service("c", "shut", 8080, secrets=[key]),)))
+    told = dict(text.split("=", 1) for text in seen.container("c")["envs"])
+    network = subnet(next(one.inputs for one in seen.of("network:Network") if one.name == "shut_c"))
+    assert told["AGENTENV_MODEL_ROUTE"] == f"http://{network[2]}:3128/ANTHROPIC_API_KEY"
+    assert "/etc/agentenv/anthropic" not in str(seen.container("c"))
+    assert "/etc/agentenv/anthropic" in str(seen.container("shut_gateway")["mounts"])
+
+
+def test_a_certificate_authority_is_trusted_in_every_image_that_talks_tls(
+    recorder: DockerRecorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = authority("first"), authority("second")
+    (tmp_path / "own.pem").write_text(second)
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: str(tmp_path))
+    builds = run(recorder, stack(SHUT, certificate_authorities=[first, "own.pem"])).of("docker-build:index:Image")
+    for build in builds:
+        lines = build.inputs["dockerfile"]["inline"].replace("\\n", "\n")
+        kind = build.inputs["tags"][0].removeprefix("agentenv.invalid/").partition(":")[0]
+        assert [pem.strip() in lines for pem in (first, second)] == [kind != "fence"] * 2, kind
+    with pytest.raises(pulumi.InputPropertiesError, match=r"certificate_authorities\[0\].*none\.pem"):
+        program(DockerRecorder(), stack(SHUT, certificate_authorities=["none.pem"]))
 
 
 def test_a_policy_that_the_gateway_refuses_fails_the_update() -> None:
@@ -395,7 +475,7 @@ def test_what_no_docker_host_runs_is_named_at_once() -> None:
     declared = stack(
         OPEN,
         sessions=(
-            session("a", "open", schedule={"expression": "rate(1 day)"}),
+            session("a", "open", schedule={"expression": "rate(1 day)", "prompt": "Report."}),
             session("b", "open", secrets=[{"name": "CRM", "source": arn}]),
             session("c", "open", resources={"spot": True, "cpu": 0.001, "memory_gib": 0.01}),
         ),
@@ -618,7 +698,9 @@ OTHERWISE = {
     "runtime": ("runsc",),
     "allow_mcp_servers": ("mcp-y.example.com",),
     "allow_package_managers": ('"package_managers":true', "find_registries.py"),
-    "idle_timeout": ("7770",),
+    "idle_timeout": ("7770", "on-failure"),
+    "shared_folder": ('"shared_folder":true',),
+    "certificate_authorities": ("BEGIN CERTIFICATE",),
 }
 """Field -> texts by which an object on the engine says it, where not by its own."""
 CARRIED_BY_THE_COMPONENT = {"description", "scope", "meta-key-x", "cloud"}
@@ -642,7 +724,8 @@ def test_every_field_reaches_an_object_on_the_engine(recorder: DockerRecorder, m
     # As a service it is an object on the engine, and not only an entry of the catalogue.
     for other in declared["sessions"][1:]:
         other.setdefault("resources", {})["architecture"] = "arm64"
-    run_x |= {"pattern": "long_running", "ports": [7778], "environment": "open-x"}
+    run_x |= {"pattern": "long_running", "ports": [7780], "environment": "open-x", "idle_timeout": 7770}
+    run_x["token_sha256"] = "7a" * 32
     seen = run(recorder, Stack.parse(declared)).seen
     made = str([one.inputs for one in seen if not one.type.startswith("agent-environments:")]).replace("\\", "")
     lost = []

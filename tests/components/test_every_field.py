@@ -6,6 +6,7 @@ from typing import Any
 
 from components.models.stack import DockerHost, Stack
 from tests.components.conftest import Recorder, run
+from tests.unit.certificates import authority
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret"
 EVERYTHING: dict[str, Any] = {
@@ -15,6 +16,7 @@ EVERYTHING: dict[str, Any] = {
     "base_image": f"debian:forky-slim@sha256:{'e' * 64}",
     "log_retention_days": 545,
     "tags": {"data-class": "class-x"},
+    "certificate_authorities": [authority("authority-x")],
     "network": {"session_range": "10.99.0.0/20", "egress_range": "10.99.16.0/20", "zones": 3},
     "environments": [
         {
@@ -89,9 +91,9 @@ EVERYTHING: dict[str, Any] = {
                 },
                 {"name": "two-x", "model": "model-z"},
             ],
-            "command": ["command-x"],
-            "ports": [7777],
-            "idle_timeout": 7770,
+            "shared_folder": True,
+            "ports": [7777, 7778],
+            "token_sha256": "7b" * 32,
             "secrets": [
                 {
                     "name": "route_x",
@@ -99,6 +101,13 @@ EVERYTHING: dict[str, Any] = {
                     "inject": {"origin": "https://origin-x.example.com", "header": "x-header-x"},
                 }
             ],
+        },
+        {
+            "name": "own-x",
+            "environment": "shut-x",
+            "pattern": "long_running",
+            "command": ["command-x"],
+            "ports": [7779],
         },
     ],
 }
@@ -116,6 +125,8 @@ OTHERWISE = {
     "tags": (),
     "runtime": (),
     "architecture": ("ARM64",),
+    "shared_folder": ('"shared_folder":true',),
+    "certificate_authorities": ("BEGIN CERTIFICATE",),
     "allow_mcp_servers": ("mcp-y.example.com",),
     "allow_package_managers": ('"package_managers":true', "find_registries.py"),
 }
@@ -148,7 +159,7 @@ def test_every_field_reaches_a_resource(recorder: Recorder) -> None:
 
 CARRIED_BY_THE_COMPONENT = {"description", "scope", "meta-key-x"}
 """Descriptive fields of the wire format."""
-OF_OTHER_RUNTIMES = {"docker", *DockerHost.model_fields, "private_hosts"}
+OF_OTHER_RUNTIMES = {"docker", *DockerHost.model_fields, "idle_timeout", "private_hosts"}
 """What Fargate has no use for, and what it refuses."""
 
 

@@ -6,17 +6,21 @@ import json
 import re
 import shlex
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
+from components.environment import Environment
 from components.fargate.environment import start_command
 from components.fargate.network import Needs
 from components.fargate.runtime import Fargate, shared_price
 from components.models.errors import InvalidInput
 from components.models.stack import Stack
 from components.plans.egress import egress_policy
-from tests.components.conftest import DIGEST, Recorder, run
+from tests.components.conftest import DIGEST, TOKEN_SHA256, Recorder, run
+from tests.unit.certificates import authority
 
 OPEN = {
     "name": "open",
@@ -29,6 +33,7 @@ SHUT: dict[str, Any] = {
         "networking": {"type": "limited", "allowed_hosts": ["api.example.com"], "allow_mcp_servers": True},
     },
 }
+TOKEN = {"token_sha256": TOKEN_SHA256}
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:crm-AbCdEf"
 
 
@@ -42,14 +47,30 @@ def session(name: str, environment: str, **fields: Any) -> dict[str, Any]:
     return base | fields
 
 
+def service(name: str, environment: str, **fields: Any) -> dict[str, Any]:
+    return session(name, environment, **{"pattern": "long_running", "ports": [8080]} | TOKEN | fields)
+
+
+def pair(name: str, environment: str, **fields: Any) -> dict[str, Any]:
+    """Two agents in one container."""
+    agents = [{"name": one, "model": "sonnet", "max_turns": 9} for one in ("reader", "writer")]
+    base = session(name, environment, pattern="single_container", agents=agents, **fields)
+    return {key: value for key, value in base.items() if key != "agent"}
+
+
 def stack(*environments: dict[str, Any], sessions: tuple[dict[str, Any], ...] = (), **fields: Any) -> Stack:
     return Stack.parse({"team": "t", "runtime": "fargate", "environments": environments, "sessions": sessions} | fields)
 
 
 SESSIONS = (
-    session("a", "open", schedule={"expression": "rate(1 day)"}, secrets=[{"name": "CRM", "source": SECRET}]),
+    session(
+        "a",
+        "open",
+        schedule={"expression": "rate(1 day)", "prompt": "Report."},
+        secrets=[{"name": "CRM", "source": SECRET}],
+    ),
     session("b", "shut"),
-    session("c", "shut", pattern="long_running", ports=[8080], resources={"cpu": 2, "disk_gib": 50}),
+    service("c", "shut", resources={"cpu": 2, "disk_gib": 50}),
     session("d", "shut", pattern="hybrid"),
 )
 FULL = stack(OPEN, SHUT, sessions=SESSIONS)
@@ -66,16 +87,16 @@ def test_names_are_unique_and_everything_has_a_parent_type(recorder: Recorder, p
 @pytest.mark.parametrize(
     "declared",
     [
-        stack(SHUT, sessions=(session("run", "shut", pattern="long_running", ports=[8080]), session("x", "shut"))),
+        stack(SHUT, sessions=(service("run", "shut"), session("x", "shut"))),
         stack(
             SHUT | {"name": "a"},
             SHUT | {"name": "a-b"},
             sessions=(
-                session("b-c", "a", pattern="long_running", ports=[8080]),
-                session("c", "a-b", pattern="long_running", ports=[8080]),
+                service("b-c", "a"),
+                service("c", "a-b"),
             ),
         ),
-        stack(SHUT, sessions=(session("gateway-shut", "shut", pattern="long_running", ports=[8080]),)),
+        stack(SHUT, sessions=(service("gateway-shut", "shut"),)),
         stack(SHUT | {"name": "flow"}, OPEN | {"name": "Flow data"}),
         stack(SHUT | {"name": "gateway"}, OPEN | {"name": "gateway-gateway"}),
     ],
@@ -244,7 +265,7 @@ def test_one_definition_for_each_shape_and_no_resource_for_a_session_that_needs_
 
 
 def test_a_service_or_a_schedule_costs_two_resources_at_most(recorder: Recorder) -> None:
-    with_one = stack(SHUT, sessions=(session("s", "shut"), session("c", "shut", pattern="long_running", ports=[8080])))
+    with_one = stack(SHUT, sessions=(session("s", "shut"), service("c", "shut")))
     without = stack(SHUT, sessions=(session("s", "shut"),))
     components_and_shapes = {"Session", "TaskDefinition"}
     kinds = [one.type for one in run(recorder, with_one).seen]
@@ -397,18 +418,136 @@ def declare_and_price(environments: list[dict[str, Any]]) -> dict[str, float]:
     needs = Needs(
         limited=any(e.limited is not None for e in with_network.environments),
         unrestricted=any(e.limited is None for e in with_network.environments),
-        state_bucket=None,
+        state_bucket=pulumi.Output.from_input("bucket"),
     )
     return dict(shared_price(with_network, needs))
 
 
-def test_state_is_kept_only_for_hybrid_sessions(recorder: Recorder) -> None:
-    def buckets(seen: Recorder) -> list[str]:
-        return [one.inputs["bucket"] for one in seen.of("s3/bucket:Bucket")]
+def of_bucket(seen: Recorder, part: str) -> dict[str, list[dict[str, Any]]]:
+    """Inputs of what makes up one bucket, by kind; `part` is in its logical name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in seen.seen:
+        if one.type.startswith("aws:s3/") and one.name == f"agents-{part}":
+            found.setdefault(one.type.rpartition(":")[2], []).append(one.inputs)
+    return found
 
-    assert buckets(run(recorder, stack(SHUT))) == ["agentenv-test-policies-123456789012"]
-    assert buckets(run(Recorder(), FULL))[0] == "agentenv-test-state-123456789012"
-    assert len(buckets(run(Recorder(), FULL))) == 2
+
+@pytest.mark.parametrize(
+    ("sessions", "kind", "kept"), [((), "tasks", False), (SESSIONS[3:], "state", True)], ids=["no hybrid", "hybrid"]
+)
+def test_a_stack_has_one_bucket_that_its_sessions_reach(
+    recorder: Recorder, sessions: tuple[dict[str, Any], ...], kind: str, kept: bool
+) -> None:
+    seen = run(recorder, stack(SHUT, sessions=sessions))
+    assert [one.inputs["bucket"] for one in seen.of("s3/bucket:Bucket")] == [
+        f"agentenv-test-{kind}-123456789012",
+        "agentenv-test-policies-123456789012",
+    ]
+    parts = of_bucket(seen, kind)
+    ((bucket,), (closed,), (owned,)) = (
+        parts[name] for name in ("Bucket", "BucketPublicAccessBlock", "BucketOwnershipControls")
+    )
+    assert bucket["forceDestroy"] is not kept
+    assert all(closed[field] is True for field in closed if field.startswith(("block", "ignore", "restrict")))
+    assert owned["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
+    assert parts["BucketVersioning"][0]["versioningConfiguration"] == {"status": "Enabled"}
+    assert "aws:SecureTransport" in parts["BucketPolicy"][0]["policy"]
+    rules = {rule["filter"]["prefix"]: rule for rule in parts["BucketLifecycleConfiguration"][0]["rules"]}
+    assert rules[""]["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
+    assert "expiration" not in rules[""]
+    assert (rules["tasks/"]["expiration"], rules["tasks/"]["noncurrentVersionExpiration"]) == (
+        {"days": 1},
+        {"noncurrentDays": 1},
+    )
+
+
+def test_the_storage_endpoint_lets_presigned_urls_of_this_account_through_and_no_other_bucket(
+    recorder: Recorder,
+) -> None:
+    seen = run(recorder, FULL)
+    (endpoint,) = [one.inputs for one in seen.of("VpcEndpoint") if one.inputs["vpcEndpointType"] == "Gateway"]
+    bucket = "arn:aws:s3:::agentenv-test-state-123456789012"
+    assert {s["Sid"]: (s["Action"], s["Resource"]) for s in json.loads(endpoint["policy"])["Statement"]} == {
+        "ImageLayers": (["s3:GetObject"], ["arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"]),
+        "SavedState": (["s3:GetObject", "s3:PutObject"], [f"{bucket}/state/*"]),
+        "Tasks": (["s3:GetObject"], [f"{bucket}/tasks/*"]),
+    }
+    names = next(one.inputs["domains"] for one in seen.of("FirewallDomainList") if one.name.endswith("allowed"))
+    assert "agentenv-test-state-123456789012.s3.eu-west-1.amazonaws.com" in names
+
+
+def test_whoever_starts_runs_reaches_the_state_of_their_own_environment_alone(recorder: Recorder) -> None:
+    seen = run(recorder, FULL)
+    for one in seen.of("iam/policy:Policy"):
+        environment = one.name.removesuffix("-starter")
+        (statement,) = [s for s in json.loads(one.inputs["policy"])["Statement"] if s["Sid"] == "LoadAndSaveState"]
+        assert statement["Resource"] == [f"arn:aws:s3:::agentenv-test-state-123456789012/state/{environment}/*"]
+
+
+def test_an_environment_says_where_its_state_is(recorder: Recorder) -> None:
+    details = outputs(recorder, FULL)
+    assert {name: found["state_bucket"] for name, found in details.items()} == dict.fromkeys(
+        ("open", "shut"), "agentenv-test-state-123456789012"
+    )
+
+
+def outputs(recorder: Recorder, declared: Stack) -> dict[str, Any]:
+    """Details of the environments of `declared`, resolved."""
+    pulumi.runtime.set_mocks(recorder, stack="test", project="p", preview=False)
+    found: dict[str, Any] = {}
+
+    def keep(name: str, output: pulumi.Output[Any]) -> pulumi.Output[None]:
+        return output.apply(lambda known: found.update({name: known}))
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def program() -> pulumi.Output[Any]:
+        runtime = Fargate("agents", {"stack": declared, "region": "eu-west-1"})
+        made = (
+            Environment(model.name, {"runtime": runtime, "environment": model, "sessions": ()})
+            for model in declared.environments
+        )
+        return pulumi.Output.all(
+            *(keep(model.name, one.details) for model, one in zip(declared.environments, made, strict=True))
+        )
+
+    program()
+    return found
+
+
+PAIRS = stack(SHUT, sessions=(pair("p", "shut"), pair("q", "shut", ports=[8080, 8081], **TOKEN)))
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_several_agents_in_one_container_have_a_definition_of_their_own(recorder: Recorder, preview: bool) -> None:
+    seen = run(recorder, PAIRS, preview=preview).of("ecs/taskDefinition:TaskDefinition")
+    assert sorted(one.name for one in seen) == ["shut_agents", "shut_gateway", "shut_service-q"]
+
+
+@pytest.mark.parametrize("name", ["shut_agents", "shut_service-q"])
+def test_a_supervisor_is_root_with_what_it_needs_to_become_its_agents(recorder: Recorder, name: str) -> None:
+    _, container = definitions(run(recorder, PAIRS))[name]
+    assert container["user"] == "0:0"
+    assert (container["privileged"], container["readonlyRootFilesystem"]) == (False, True)
+    capabilities = container["linuxParameters"]["capabilities"]
+    assert "add" not in capabilities
+    assert {"ALL", "SETUID", "SETGID"}.isdisjoint(capabilities["drop"])
+    assert {"CHOWN", "DAC_OVERRIDE", "KILL", "NET_RAW", "SETPCAP"} <= set(capabilities["drop"])
+
+
+def test_a_service_that_idles_is_refused_since_ecs_would_start_it_again() -> None:
+    with pytest.raises(InvalidInput, match=r"sessions\[0\]\.idle_timeout = 600: ECS starts .*agentenv stop"):
+        Fargate.check_stack(stack(SHUT, sessions=(service("c", "shut", idle_timeout=600),)))
+
+
+def test_a_certificate_authority_is_trusted_in_sessions_and_gateways(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = authority("own")
+    (tmp_path / "own.pem").write_text(own)
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: str(tmp_path))
+    builds = run(recorder, stack(SHUT, certificate_authorities=["own.pem"])).of("docker-build:index:Image")
+    assert len(builds) == 2
+    assert all(own.strip() in one.inputs["dockerfile"]["inline"].replace("\\n", "\n") for one in builds)
 
 
 def test_the_key_admits_the_log_groups_whatever_the_stack_is_called(recorder: Recorder) -> None:

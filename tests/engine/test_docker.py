@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.containers]
 
 LABELS = {label(Tag.STACK): STACK}
 PORT = 18231
+TOKEN = {"token_sha256": "5e" * 32}
+IDLE, PAIR, KEPT = "agentenv_test_shut_idle_session", "agentenv_test_shut_pair_session", "agentenv_test_shut_idle_state"
 GREETING = "served from behind the fence"
 SERVE = (
     "import http.server, socketserver\n"
@@ -53,6 +56,23 @@ DECLARED: dict[str, Any] = {
             "command": ["python3", "-c", SERVE],
             "ports": [PORT],
         },
+        {
+            "name": "idle",
+            "environment": "shut",
+            "pattern": "long_running",
+            "agent": {"model": "m", "max_turns": 3},
+            "ports": [PORT + 1],
+            "idle_timeout": "2h",
+        }
+        | TOKEN,
+        {
+            "name": "pair",
+            "environment": "shut",
+            "pattern": "single_container",
+            "agents": [{"name": name, "model": "m", "max_turns": 3} for name in ("reader", "writer")],
+            "ports": [PORT + 2, PORT + 3],
+        }
+        | TOKEN,
     ],
 }
 
@@ -67,6 +87,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env()
     yield client
+    # What outlives a stack outlives no test.
+    with suppress(docker.errors.APIError):
+        client.volumes.get(KEPT).remove()
     client.close()
 
 
@@ -145,6 +168,33 @@ def test_a_service_is_verified_in_its_own_container_and_a_run_in_a_twin(deployme
         assert "TCP past the gateway" in probes(evidence)
 
 
+def test_several_agents_in_one_container_keep_two_capabilities_and_gain_none(engine: docker.DockerClient) -> None:
+    pair = engine.containers.get(PAIR)
+    assert pair.status == "running"
+    _, status = pair.exec_run(["cat", "/proc/1/status"])
+    assert isinstance(status, bytes)
+    said = dict(line.split(":\t", 1) for line in status.decode().splitlines() if ":\t" in line)
+    # Bits 6 and 7: CAP_SETGID, CAP_SETUID.
+    assert said["CapBnd"] == f"{1 << 6 | 1 << 7:016x}"
+    assert said["Uid"].split() == ["0"] * 4
+    assert said["NoNewPrivs"] == "1"
+
+
+def test_a_service_that_has_ended_after_a_time_without_work_is_left_alone(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
+    idle = engine.containers.get(IDLE)
+    code, said = idle.exec_run(["touch", "/var/lib/agentenv/state/probe"])
+    assert code == 0, said
+    idle.stop()
+    steps = deployment.up(refresh=True)
+    assert set(steps.operations.values()) == {"refresh"}
+    idle.reload()
+    assert (idle.status, idle.attrs["RestartCount"]) == ("exited", 0)
+    idle.start()
+    assert idle.exec_run(["test", "-f", "/var/lib/agentenv/state/probe"])[0] == 0
+
+
 def test_another_policy_is_in_force_at_once_and_restarts_no_gateway(
     deployment: Deployment, engine: docker.DockerClient
 ) -> None:
@@ -213,9 +263,11 @@ def test_other_labels_reach_everything(deployment: Deployment, engine: docker.Do
     deployment.up()
     volumes = engine.volumes.list(filters=of_stack())
     networks = engine.networks.list(filters=of_stack())
-    assert len(volumes) == 4
+    assert len(volumes) == 5
     assert networks
-    labelled = [volume.attrs["Labels"] for volume in volumes] + [network.attrs["Labels"] for network in networks]
+    # What is kept is not made anew for a label's sake.
+    labelled = [volume.attrs["Labels"] for volume in volumes if volume.name != KEPT]
+    labelled += [network.attrs["Labels"] for network in networks]
     labelled += [container.labels for container in engine.containers.list(all=True, filters=of_stack())]
     assert all(labels.get("project") == "x" for labels in labelled)
     assert all(probe["ok"] for probe in agentenv(deployment, "verify", "desk")["probes"])
@@ -242,10 +294,12 @@ def test_what_the_runtime_cannot_run_is_one_clear_error(deployment: Deployment) 
     assert "sessions[0].schedule" in str(caught.value)
 
 
-def test_destroy_leaves_nothing_on_the_engine(deployment: Deployment, engine: docker.DockerClient) -> None:
+def test_destroy_leaves_nothing_on_the_engine_but_conversations(
+    deployment: Deployment, engine: docker.DockerClient
+) -> None:
     deployment.declare(DECLARED)
     deployment.stack.destroy(color="never")
     assert engine.containers.list(all=True, filters=of_stack()) == []
     assert engine.networks.list(filters=of_stack()) == []
-    assert engine.volumes.list(filters=of_stack()) == []
+    assert [volume.name for volume in engine.volumes.list(filters=of_stack())] == [KEPT]
     assert deployment.resources() == []

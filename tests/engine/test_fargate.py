@@ -49,7 +49,7 @@ DECLARED: dict[str, Any] = {
             "environment": "data-analysis",
             "pattern": "ephemeral",
             "agent": {"model": "sonnet", "max_turns": 30},
-            "schedule": {"expression": "cron(0 3 * * ? *)"},
+            "schedule": {"expression": "cron(0 3 * * ? *)", "prompt": "Report."},
         },
         {
             "name": "order-desk",
@@ -74,7 +74,14 @@ SERVICE = {
     "environment": "api-client",
     "pattern": "long_running",
     "ports": [8080],
+    "token_sha256": "5e" * 32,
     "agent": {"model": "sonnet", "max_turns": 200},
+}
+PAIR = {
+    "name": "side-by-side",
+    "environment": "api-client",
+    "pattern": "single_container",
+    "agents": [{"name": name, "model": "sonnet", "max_turns": 5} for name in ("reader", "writer")],
 }
 EPHEMERAL = {
     "name": "one-more",
@@ -219,8 +226,33 @@ def test_a_session_that_needs_nothing_of_its_own_adds_no_resource(deployment: De
     assert deployment.stack.outputs()["sessions"].value["one-more"]["overrides"]["cpu"] == "2048"
 
 
+def test_several_agents_in_one_container_add_a_definition_of_their_own(deployment: Deployment) -> None:
+    deployment.declare(changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL, PAIR]))
+    steps = deployment.up()
+    assert steps.changed() == ["aws:ecs/taskDefinition:TaskDefinition api-client_agents"]
+    arn = deployment.stack.outputs()["sessions"].value["side-by-side"]["task_definition"]
+    definition = deployment.client("ecs").describe_task_definition(taskDefinition=arn)["taskDefinition"]
+    (container,) = definition["containerDefinitions"]
+    dropped = container["linuxParameters"]["capabilities"]["drop"]
+    assert container["user"] == "0:0"
+    assert {"SETUID", "SETGID", "ALL"}.isdisjoint(dropped)
+    assert {"CHOWN", "DAC_OVERRIDE", "KILL", "NET_RAW"} <= set(dropped)
+
+
+def test_the_bucket_of_state_and_tasks_is_private_and_forgets_tasks(deployment: Deployment) -> None:
+    environments = deployment.stack.outputs()["environments"].value
+    (bucket,) = {environment["state_bucket"] for environment in environments.values()}
+    s3 = deployment.client("s3")
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    (owned,) = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+    assert owned["ObjectOwnership"] == "BucketOwnerEnforced"
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    expiring = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule}
+    assert expiring == {"tasks/": 1}
+
+
 def test_an_allowed_host_changes_the_policy_and_starts_no_gateway_anew(deployment: Deployment) -> None:
-    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL])
+    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL, PAIR])
     data["environments"][1]["config"]["networking"]["allowed_hosts"].append("b.example.com")
     deployment.declare(data)
     steps = deployment.up()
@@ -270,7 +302,7 @@ def test_a_rule_opened_by_hand_is_seen_and_closed(deployment: Deployment) -> Non
 
 def test_a_crash_of_the_engine_in_the_middle_of_up_is_healed_by_the_next(deployment: Deployment) -> None:
     third = {"name": "third", "config": {"type": "cloud", "packages": {"pip": ["tabulate==0.9.0"]}}}
-    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL])
+    data = changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL, PAIR])
     data["environments"].append(third)
     deployment.declare(data)
     before = len(deployment.resources())

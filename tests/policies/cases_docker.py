@@ -8,6 +8,8 @@ from tests.policies.docker_objects import (
     LABELS,
     OF_FENCE,
     OF_SESSION,
+    ONE_AGENT,
+    PAIR,
     SESSION,
     STATE_VOLUME,
     WRITER,
@@ -130,6 +132,14 @@ CONTAINERS: dict[str, dict[str, Change]] = {
             GATEWAY | {"capabilities": {"drops": ["ALL"], "adds": ["SETUID"]}},
             ("capabilities.adds holds ['SETUID']",),
         ),
+        "one agent adds": (PAIR | {"envs": [ONE_AGENT]}, ("capabilities.adds holds ['SETGID', 'SETUID']",)),
+        "several agents add more": (
+            PAIR | {"capabilities": {"drops": ["ALL"], "adds": ["SETUID", "CHOWN"]}},
+            ("capabilities.adds holds ['CHOWN']",),
+        ),
+        "several agents drop less": (PAIR | {"capabilities": {"adds": ["SETUID"]}}, ("capabilities.drops",)),
+        "several agents, of no role": (PAIR | {"labels": labels(LABELS)}, ("capabilities.adds",)),
+        "several agents beside another program": (PAIR | {"command": ["sh", "-c", "id"]}, ("capabilities.adds",)),
         "fence adds more": (
             FENCE | {"capabilities": {"drops": ["ALL"], "adds": ["NET_ADMIN", "cap_sys_admin"]}},
             ("capabilities.adds holds ['SYS_ADMIN']",),
@@ -153,6 +163,14 @@ CONTAINERS: dict[str, dict[str, Change]] = {
         "by name": (SESSION | {"user": "root:agents"}, ("user is",)),
         "by number": (GATEWAY | {"user": "00"}, ("user is",)),
         "forwarder": (FORWARDER | {"user": "0"}, ("user is",)),
+        "one agent": (PAIR | {"envs": [ONE_AGENT]}, ("user is '0:0'",)),
+        "agents that nobody declares": (PAIR | {"envs": ["AGENTENV_SESSION=nonsense"]}, ("user is '0:0'",)),
+        "several agents behind a command": (
+            PAIR | {"command": [*PAIR["command"], "exec", "--", "id"]},
+            ("user is '0:0'",),
+        ),
+        "several agents, left to the image": (PAIR | {"user": None}, ("user is missing",)),
+        "several agents, of no user": (PAIR | {"user": ""}, ("user is ''",)),
         "group": (SESSION | {"groupAdds": ["10001", "0"]}, ("groupAdds holds ['0']",)),
         "engine's group": (FENCE | {"groupAdds": ["docker"]}, ("groupAdds",)),
     },
@@ -300,7 +318,10 @@ UNKNOWNS: dict[str, list[Object]] = {
         ),
         (CONTAINER, SESSION | {"capabilities": {"drops": UNKNOWN, "adds": ["SETUID"]}}, ("capabilities.adds",)),
     ],
-    "docker-not-root": [(CONTAINER, SESSION | {"user": UNKNOWN, "groupAdds": ["root"]}, ("groupAdds",))],
+    "docker-not-root": [
+        (CONTAINER, SESSION | {"user": UNKNOWN, "groupAdds": ["root"]}, ("groupAdds",)),
+        (CONTAINER, PAIR | {"envs": UNKNOWN, "groupAdds": ["root"]}, ("groupAdds",)),
+    ],
     "docker-read-only-root": [(CONTAINER, SESSION | {"readOnly": UNKNOWN}, ())],
     "docker-security-options": [
         (

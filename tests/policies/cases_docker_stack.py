@@ -13,6 +13,7 @@ from tests.policies.docker_objects import (
     OF_GATEWAY,
     OF_SESSION,
     OPEN_NETWORK,
+    PAIR,
     SESSION,
     STATE_VOLUME,
     UNRESTRICTED,
@@ -21,6 +22,7 @@ from tests.policies.docker_objects import (
 from tests.policies.judging import UNKNOWN, Case, Node
 
 OWN_FENCE, OWN_USER, AGREES = "docker-namespace-is-own-fence", "docker-user-of-its-own", "docker-networking-agrees"
+OWN_VOLUME = "docker-volume-is-own"
 OTHER = {"agentenv.session": "other"}
 ANCHOR = FENCE | {"name": "anchor", "labels": labels(LABELS | {"agentenv.role": "fence"})}
 
@@ -38,6 +40,18 @@ def fence(name: str = "fence", **changes: Any) -> Node:
 def network(**changes: Any) -> Node:
     """The session's network."""
     return Node(NETWORK, "network", LIMITED_NETWORK | changes)
+
+
+def mounting(source: str | None, **changes: Any) -> Node:
+    """The session's container with a volume."""
+    mount = {"type": "volume", "source": source, "target": "/var/lib/agentenv/state", "readOnly": False}
+    return session(mounts=[*SESSION["mounts"], mount], **changes)
+
+
+def volume(name: str = "kept", **other_labels: str) -> Node:
+    """A volume of the session's own."""
+    changed = {f"agentenv.{key}": value for key, value in other_labels.items()}
+    return Node(VOLUME, name, {"name": name, "labels": labels(OF_SESSION | changed)})
 
 
 def own_fence(state: Any, label: str, *nodes: Node, at: tuple[str, ...] = ()) -> Case:
@@ -234,6 +248,82 @@ CASES = [
         "whose",
         nodes=(Node(CONTAINER, "third", SESSION | {"labels": UNKNOWN}), session()),
         at=("user of session",),
+    ),
+    Case(
+        OWN_USER,
+        "compliant",
+        "several agents in each of two",
+        nodes=(Node(CONTAINER, "pair", PAIR), Node(CONTAINER, "other", PAIR), fence()),
+    ),
+    Case(OWN_VOLUME, "compliant", "by name", nodes=(mounting("kept"), volume(), Node(CONTAINER, "gateway", GATEWAY))),
+    Case(
+        OWN_VOLUME,
+        "compliant",
+        "by reference",
+        nodes=(
+            Node(CONTAINER, "session", mounting(UNKNOWN).props, {"mounts": ["kept"]}),
+            volume(),
+        ),
+    ),
+    Case(OWN_VOLUME, "compliant", "none", nodes=(session(), fence())),
+    *(
+        Case(
+            OWN_VOLUME,
+            "violating",
+            f"of another {key}",
+            nodes=(mounting("kept"), volume(**{key: "other"})),
+            at=(f"mounts of session names kept, whose label agentenv.{key} is 'other', not ",),
+        )
+        for key in ("stack", "environment", "session")
+    ),
+    Case(
+        OWN_VOLUME,
+        "violating",
+        "the gateway's",
+        nodes=(session(volumes=[{"volumeName": "state", "containerPath": "/x"}]), Node(VOLUME, "state", STATE_VOLUME)),
+        at=("volumes of session names state, whose label agentenv.session", "volumes of session names state"),
+    ),
+    Case(
+        OWN_VOLUME,
+        "violating",
+        "a session's in the gateway",
+        nodes=(
+            Node(CONTAINER, "gateway", GATEWAY | {"mounts": [{"type": "volume", "source": "kept", "target": "/x"}]}),
+            volume(),
+        ),
+        at=("mounts of gateway names kept, whose label agentenv.session", "mounts of gateway names kept"),
+    ),
+    Case(
+        OWN_VOLUME,
+        "violating",
+        "of nobody",
+        nodes=(mounting("elsewhere"), volume()),
+        at=("mounts of session names 'elsewhere', a volume that this stack does not hold",),
+    ),
+    Case(
+        OWN_VOLUME,
+        "violating",
+        "without a name",
+        nodes=(mounting(None), volume()),
+        at=("mounts of session names None, a volume that this stack does not hold",),
+    ),
+    Case(
+        OWN_VOLUME,
+        "unknown",
+        "name",
+        nodes=(mounting(UNKNOWN, volumes=[{"volumeName": "elsewhere", "containerPath": "/x"}]), volume()),
+        at=("volumes of session names 'elsewhere'",),
+    ),
+    Case(
+        OWN_VOLUME,
+        "unknown",
+        "labels of one",
+        nodes=(
+            session(volumes=[{"volumeName": name, "containerPath": f"/{name}"} for name in ("kept", "second")]),
+            Node(VOLUME, "kept", {"name": "kept", "labels": UNKNOWN}),
+            volume("second", session="other"),
+        ),
+        at=("volumes of session names second",),
     ),
     Case(
         AGREES,

@@ -8,6 +8,7 @@ from tests.policies.judging import UNKNOWN, Case
 
 SHAPES, TURNS, VARIABLES = "no-secret-in-plain-text", "session-max-turns", "session-variables-no-secret"
 TAGS, LIMITED, WILDCARD = "required-tags", "advise-limited-networking", "advise-no-wildcard-hosts"
+ROUTE = "advise-model-route"
 
 # Put together here, so that no scanner of this repository takes them for real.
 CREDENTIALS = {
@@ -22,6 +23,7 @@ KEY = CREDENTIALS["an Anthropic key"]
 
 REQUIRED = {"agentenv:stack": "demo", "agentenv:team": "research", "agentenv:cost-centre": "4711"}
 AGENT = {"name": "agent", "model": "sonnet", "max_turns": 30.0}
+INJECT = {"origin": "https://api.anthropic.com", "header": "x-api-key"}
 
 
 def _environment(*sessions: Any, **networking: Any) -> dict[str, Any]:
@@ -124,6 +126,43 @@ CASES = [
     ),
     Case(TURNS, "unknown", "table", ENVIRONMENT, {"sessions": UNKNOWN}),
     Case(TURNS, "unknown", "one entry", ENVIRONMENT, _environment(UNKNOWN, _session(agent={})), at=("sessions[1]",)),
+    *(
+        Case(
+            ROUTE,
+            "compliant",
+            name,
+            ENVIRONMENT,
+            _environment(_session(agent=AGENT, secrets=[{"name": "CRM"}, {"name": name, "inject": INJECT}])),
+        )
+        for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+    ),
+    Case(
+        ROUTE, "compliant", "a command of its own", ENVIRONMENT, _environment(_session(command=["x"], agents=[AGENT]))
+    ),
+    Case(
+        ROUTE,
+        "violating",
+        "no secret",
+        ENVIRONMENT,
+        _environment(_session(agent=AGENT), _session(name="daily", agents=[AGENT])),
+        at=("sessions[0] 'nightly'.secrets holds no ANTHROPIC_API_KEY", "sessions[1] 'daily'.secrets"),
+    ),
+    Case(
+        ROUTE,
+        "violating",
+        "other secrets",
+        ENVIRONMENT,
+        _environment(_session(agent=AGENT, secrets=[{"name": "CRM", "inject": INJECT}, {"name": "ANTHROPIC_API_KEY"}])),
+        at=("sessions[0] 'nightly'.secrets",),
+    ),
+    Case(
+        ROUTE,
+        "unknown",
+        "one entry",
+        ENVIRONMENT,
+        _environment(_session(agent=AGENT, secrets=UNKNOWN), _session(agent=AGENT)),
+        at=("sessions[1]",),
+    ),
     Case(VARIABLES, "compliant", "plain", ENVIRONMENT, _environment(_session(variables={"LOG_LEVEL": "info"}))),
     Case(VARIABLES, "compliant", "none", SESSION, {"session": _session()}),
     Case(

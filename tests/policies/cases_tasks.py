@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+from components.models.capabilities import FARGATE_DROPPED
 from policies.aws import EVENT_TARGET, LOG_GROUP, REPOSITORY, SCHEDULE, SERVICE, TASK_DEFINITION
-from tests.policies.judging import GATEWAY, UNKNOWN, Case
+from tests.policies.judging import GATEWAY, LIMITED, UNKNOWN, Case
 
 DIGEST = "@sha256:" + "0a" * 32
 REGISTRY = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
@@ -25,6 +26,42 @@ def task(**changes: Any) -> dict[str, Any]:
     changed = {key: value for key, value in (HARDENED | changes).items() if value is not None}
     return {"containerDefinitions": json.dumps([HARDENED | {"name": "hardened"}, changed])}
 
+
+PAIR_SESSION = {"name": "AGENTENV_SESSION", "value": '{"agents":[{"name":"a"},{"name":"b"}]}'}
+ONE_AGENT = {"name": "AGENTENV_SESSION", "value": '{"agents":[{"name":"a"}]}'}
+FAMILY = {"tags": LIMITED, "family": "agentenv_demo_e_session_agents"}
+"""What is around the container of runs of several agents."""
+
+
+def dropping(*names: str) -> dict[str, Any]:
+    return {"linuxParameters": {"capabilities": {"drop": list(names)}, "initProcessEnabled": True}}
+
+
+SUPERVISOR: dict[str, Any] = {"user": "0:0"} | dropping(*FARGATE_DROPPED)
+
+
+def several(around: dict[str, Any] = FAMILY, **changes: Any) -> dict[str, Any]:
+    """Inputs of a task definition of several agents."""
+    return task(**SUPERVISOR | changes) | around
+
+
+NOT_SEVERAL: dict[str, dict[str, Any]] = {
+    "a family like any other": several(FAMILY | {"family": "agentenv_demo_e_session_run"}),
+    "a family that only sounds so": several(FAMILY | {"family": "agentenv_demo_e_session_run-agents"}),
+    "a command": several(command=["sh"]),
+    "an entry point": several(entryPoint=["sh"]),
+    "one agent": several(environment=[ONE_AGENT]),
+    "a gateway": several(FAMILY | {"tags": GATEWAY}),
+    "no role": several({"family": FAMILY["family"]}),
+}
+"""What a supervisor is not, though it starts as root and drops by name."""
+SEVERAL: dict[str, dict[str, Any]] = {
+    "runs of several agents": several(),
+    "runs with a secret": several(FAMILY | {"family": "agentenv_demo_e_session_agents-0a1b2c3d"}),
+    "a service of several agents": several(
+        {"tags": LIMITED, "family": "agentenv_demo_e_session_service-s"}, environment=[PAIR_SESSION]
+    ),
+}
 
 CONTAINER_VIOLATIONS: dict[str, dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
     "container-not-privileged": {"privileged": ({"privileged": True}, (f"{AT}.privileged",))},
@@ -92,6 +129,40 @@ CASES = [
         for label, (changes, at) in violations.items()
     ),
     *(Case(rule, "compliant", "hardened", TASK_DEFINITION, task()) for rule in CONTAINER_VIOLATIONS),
+    *(
+        Case(rule, "compliant", label, TASK_DEFINITION, props)
+        for rule in CONTAINER_VIOLATIONS
+        for label, props in SEVERAL.items()
+    ),
+    *(
+        Case(rule, "violating", label, TASK_DEFINITION, props, at=(at,))
+        for rule, at in (
+            ("container-not-root", f"{AT}.user is '0:0'"),
+            ("container-no-capabilities", f"{AT}.linuxParameters.capabilities.drop does not hold ALL"),
+        )
+        for label, props in NOT_SEVERAL.items()
+    ),
+    Case(
+        "container-no-capabilities",
+        "violating",
+        "several agents that drop less",
+        TASK_DEFINITION,
+        several(**dropping(*(name for name in FARGATE_DROPPED if name not in ("KILL", "CHOWN")))),
+        at=(f"{AT}.linuxParameters.capabilities.drop does not hold CHOWN, KILL",),
+    ),
+    *(
+        Case(
+            "container-not-root", "violating", label, TASK_DEFINITION, several(user=user), at=(f"{AT}.user is {said}",)
+        )
+        for label, user, said in (
+            ("several agents, left to the image", None, "missing"),
+            ("several agents, of no user", "", "''"),
+        )
+    ),
+    *(
+        Case(rule, "unknown", "role of what starts as root", TASK_DEFINITION, several(FAMILY | {"tags": UNKNOWN}))
+        for rule in ("container-not-root", "container-no-capabilities")
+    ),
     *(
         Case(rule, "unknown", "definitions", TASK_DEFINITION, {"containerDefinitions": UNKNOWN})
         for rule in CONTAINER_VIOLATIONS

@@ -75,10 +75,25 @@ OPEN_NETWORK: dict[str, Any] = {
     "options": {"com.docker.network.bridge.gateway_mode_ipv4": "nat"},
 }
 EGRESS_NETWORK: dict[str, Any] = {"name": "egress", "labels": labels(OF_GATEWAY)}
+PAIR: dict[str, Any] = SESSION | {
+    "user": "0:0",
+    "capabilities": {"drops": ["ALL"], "adds": ["CAP_SETGID", "CAP_SETUID"]},
+    "command": ["/opt/agentenv/bin/python", "-I", "/usr/local/lib/agentenv/session.py"],
+    "envs": ["AGENTENV_ENVIRONMENT=e", 'AGENTENV_SESSION={"name":"s","agents":[{"name":"a"},{"name":"b"}]}'],
+}
+"""Several agents in one container."""
+ONE_AGENT = 'AGENTENV_SESSION={"name":"s","agents":[{"name":"a"}]}'
 STATE_VOLUME: dict[str, Any] = {"name": "state", "labels": labels(OF_GATEWAY)}
 
 COMPLIANT = {
-    CONTAINER: {"session": SESSION, "fence": FENCE, "gateway": GATEWAY, "writer": WRITER, "forwarder": FORWARDER},
+    CONTAINER: {
+        "session": SESSION,
+        "several agents": PAIR,
+        "fence": FENCE,
+        "gateway": GATEWAY,
+        "writer": WRITER,
+        "forwarder": FORWARDER,
+    },
     NETWORK: {"limited": LIMITED_NETWORK, "unrestricted": OPEN_NETWORK, "egress": EGRESS_NETWORK},
     VOLUME: {"state": STATE_VOLUME},
 }

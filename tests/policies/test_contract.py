@@ -16,7 +16,7 @@ from policies.catalogue import RULES
 from policies.verdict import Rule
 from tests.policies.judging import BY_NAME
 
-ADVICE = {"advise-limited-networking", "advise-no-wildcard-hosts"}
+ADVICE = {"advise-limited-networking", "advise-model-route", "advise-no-wildcard-hosts"}
 REPAIRED = {"required-tags"}
 MODULES = [module.name for module in pkgutil.iter_modules(policies.rules.__path__)]
 

@@ -1,5 +1,6 @@
 """The project's own stack on a Docker host passes its own pack; less a part of its fence, it does not."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ ENGINE = Engine(
 
 def _service(name: str, environment: str, port: int, **fields: Any) -> dict[str, Any]:
     base = {"name": name, "environment": environment, "pattern": "long_running", "agent": AGENT, "ports": [port]}
-    return base | fields
+    return {key: value for key, value in (base | {"token_sha256": "5e" * 32} | fields).items() if value is not None}
 
 
 FULL = Stack.parse(
@@ -48,13 +49,21 @@ FULL = Stack.parse(
                 secrets=[
                     {"name": "CRM", "source": "file:/etc/agentenv/crm"},
                     {
-                        "name": "anthropic",
+                        "name": "ANTHROPIC_API_KEY",
                         "source": "file:/etc/agentenv/anthropic",
                         "inject": {"origin": "https://api.anthropic.com", "header": "x-api-key"},
                     },
                 ],
             ),
-            _service("second", "Flow data", 8081),
+            _service("second", "Flow data", 8081, idle_timeout="10m"),
+            _service(
+                "pair",
+                "Flow data",
+                8083,
+                agent=None,
+                agents=[AGENT | {"name": "reader"}, AGENT | {"name": "writer"}],
+                ports=[8083, 8084],
+            ),
             _service("wide", "open", 8082),
             {"name": "run", "environment": "open", "pattern": "ephemeral", "agent": AGENT},
         ],
@@ -99,7 +108,10 @@ def _recorded(preview: bool) -> list[Node]:
 @pytest.fixture(scope="module")
 def created() -> list[Node]:
     """The stack as `up` knows it."""
-    return _recorded(preview=False)
+    # Made before the loop that each test is given, and after that of the one before was taken away.
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        return _recorded(preview=False)
 
 
 def _changed(
@@ -119,9 +131,9 @@ def test_violates_no_mandatory_rule(created: list[Node], preview: bool) -> None:
     assert violations(nodes) == {}
     # That says something only where there was something to judge.
     assert {kind: sum(node.type == kind for node in nodes) for kind in OBJECTS} == {
-        CONTAINER: 14,
-        NETWORK: 7,
-        VOLUME: 4,
+        CONTAINER: 17,
+        NETWORK: 9,
+        VOLUME: 5,
     }
     assert idle(nodes, "aws:") <= {"required-tags", "docker-no-service-no-plugin"}
     assert preview or not unknowns(nodes)
@@ -168,7 +180,26 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any], set[str]]] = {
             "docker-namespace-is-own-fence",
             "docker-session-waits-for-fence",
             "docker-user-of-its-own",
+            "docker-volume-is-own",
         },
+    ),
+    "several agents that gain more": (
+        CONTAINER,
+        "pair",
+        {"capabilities": {"drops": ["ALL"], "adds": ["CAP_SETGID", "CAP_SETUID", "CAP_KILL"]}},
+        {"docker-no-capabilities"},
+    ),
+    "several agents that run something else": (
+        CONTAINER,
+        "pair",
+        {"command": ["sh", "-c", "id"]},
+        {"docker-no-capabilities", "docker-not-root", "docker-user-of-its-own"},
+    ),
+    "a volume of somebody else": (
+        VOLUME,
+        "second-state",
+        {"relabel": {"agentenv.session": "desk"}},
+        {"docker-volume-is-own"},
     ),
     "a port on every address": (CONTAINER, "wide-fence", {"ports": [{"internal": 8082}]}, {"docker-ports-on-loopback"}),
 }

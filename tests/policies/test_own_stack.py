@@ -7,7 +7,7 @@ from policies.rules.dns_association import ASSOCIATION, FIREWALL_CONFIG
 from policies.rules.dns_last_rule import FIREWALL_RULE
 from policies.rules.rules_exclusive import EXCLUSIVE
 from tests.components.conftest import Recorder, recorder, run
-from tests.components.test_fargate import FULL
+from tests.components.test_fargate import FULL, PAIRS
 from tests.policies.judging import Node
 from tests.policies.own_stack import idle, recorded, violations
 
@@ -25,6 +25,15 @@ def test_violates_no_mandatory_rule(nodes: list[Node]) -> None:
     assert violations(nodes) == {}
     # That says something only where there was something to judge.
     assert idle(nodes, "docker:") <= {"required-tags"}
+
+
+def test_several_agents_in_one_container_violate_none_either(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = recorded(monkeypatch, lambda: run(recorder, PAIRS))
+    roots = [node.name for node in nodes if '"user": "0:0"' in str(node.props.get("containerDefinitions"))]
+    assert len(roots) == 2
+    assert violations(nodes) == {}
 
 
 @pytest.mark.parametrize(
