@@ -3,21 +3,17 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from operate import docker_gateway
-from operate.evidence import Progress
+from operate import docker_gateway, run_commands
 from operate.explain import InForce, explain_host, explain_policy
 from operate.failures import Exit, Failure, usage
+from operate.options import Json, OutputsFile, StackName, print_json, waiting
 from operate.outputs import AnyEnvironment, DockerEnvironment
 from operate.reading import read_outputs
 from operate.tables import show_answer, show_evidence, show_policy
@@ -33,12 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-StackName = Annotated[str | None, typer.Option("--stack", help="Pulumi stack; the selected one by default.")]
-OutputsFile = Annotated[
-    Path | None,
-    typer.Option("--outputs", help="Read the outputs from a file (- for standard input) instead of asking Pulumi."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+app.add_typer(run_commands.app)
 
 
 @app.callback()
@@ -59,10 +50,10 @@ def explain(
     in_force = _in_force(deployed)
     if host is not None:
         answer = explain_host(host, deployed, in_force)
-        _print_json(answer.to_json() | {"told_by": in_force.told_by}) if as_json else show_answer(Console(), answer)
+        print_json(answer.to_json() | {"told_by": in_force.told_by}) if as_json else show_answer(Console(), answer)
         return
     policy = explain_policy(environment, deployed, in_force)
-    _print_json(policy) if as_json else show_policy(Console(), policy)
+    print_json(policy) if as_json else show_policy(Console(), policy)
 
 
 @app.command()
@@ -76,14 +67,14 @@ def verify(
 ) -> None:
     """Try from inside a session what its fence must hold; exits with 1 if anything is not as declared."""
     deployed = read_outputs(stack, outputs)
-    with _waiting(f"verify {session}") as progress:
+    with waiting(f"verify {session}") as progress:
         seen = verify_session(session, deployed, host, progress)
     if evidence is not None:
         try:
             evidence.write_text(json.dumps(seen.to_json(), indent=2) + "\n")
         except OSError as error:
             raise usage(f"{evidence} cannot be written ({error}). Fix: name a file in a folder that exists.") from None
-    _print_json(seen.to_json()) if as_json else show_evidence(Console(), seen)
+    print_json(seen.to_json()) if as_json else show_evidence(Console(), seen)
     if not seen.ok:
         raise typer.Exit(Exit.DIFFERENCE)
 
@@ -93,19 +84,6 @@ def _in_force(environment: AnyEnvironment) -> InForce:
         return docker_gateway.ask(environment)
     told_by = f"from the stack's outputs; the list of registries is {REGISTRIES_FILE} in the gateway's image"
     return InForce(None, None, told_by)
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-
-@contextmanager
-def _waiting(about: str) -> Iterator[Progress]:
-    """A spinner with elapsed time on standard error, gone at the end."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(about, total=None)
-        yield lambda what: shown.update(task, description=f"{about}: {what}")
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

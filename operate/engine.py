@@ -46,9 +46,8 @@ def connect() -> docker.DockerClient:
         Failure: it cannot be reached.
     """
     with asking_engine("connecting"):
-        client = docker.from_env(timeout=SECONDS)
-        client.ping()
-        return client
+        # It asks for the engine's version, so that it is known to answer.
+        return docker.from_env(timeout=SECONDS)
 
 
 def run_in(container: Container, command: list[str]) -> tuple[int, str, str]:

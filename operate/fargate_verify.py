@@ -9,7 +9,8 @@ from components.plans.probes import Neighbour, Surroundings
 from components.plans.task import CONTAINER, OVERRIDE_LIMIT
 from operate.evidence import Examination, Examined, Plan, Progress, command, finished
 from operate.failures import unreachable
-from operate.fargate_runs import Fargate
+from operate.fargate_logs import Log
+from operate.fargate_tasks import WAIT_SECONDS, Fargate
 from operate.outputs import FargateSession, Outputs
 
 
@@ -38,15 +39,16 @@ class FargateExaminer:
         gateway = self.fargate.environment.gateway
         probes = plan(Surroundings("fargate", self.name, gateway, others=self._others(), held=self.session.held))
         wanted = _overrides(self.session.overrides, command(probes, gateway))
+        cluster = self.fargate.cluster
         progress("starting a one-off task")
-        task = self.fargate.start(self.name, self.session, wanted)
+        task = str(self.fargate.start(self.name, self.session, wanted, progress=progress)["taskArn"])
         try:
-            last = self.fargate.wait(task, lambda status: progress(f"task {status}"))
+            last = cluster.wait(task, lambda status: progress(f"task {status}"), WAIT_SECONDS)
         except BaseException:
-            self.fargate.stop(task, "agentenv verify did not wait for its end")
+            cluster.stop(task, "agentenv verify did not wait for its end")
             raise
         progress("reading its log")
-        lines = tuple(self.fargate.lines(task, finished))
+        lines = tuple(Log.of(self.fargate, task).lines(finished))
         container: Mapping[str, Any] = next((c for c in last.get("containers", []) if c.get("name") == CONTAINER), {})
         if not finished(lines):
             reasons = (last.get("stoppedReason", ""), container.get("reason", ""), *lines[-1:])

@@ -90,6 +90,8 @@ class FargateEnvironment(EnvironmentPart):
     log_group: str
     gateway: str
     """HOST:PORT."""
+    state_bucket: str = ""
+    """Keeps saved state and long task documents; empty for what was deployed before there was one."""
 
 
 AnyEnvironment = Annotated[DockerEnvironment | FargateEnvironment, Field(discriminator="runtime")]
@@ -114,10 +116,12 @@ class DockerSession(SessionPart):
     address: IPv4Address | None = None
     ports: Mapping[str, str] = Field(default_factory=dict)
     """Port in the container -> ADDRESS:PORT on the host."""
+    state_volume: str | None = None
+    """Keeps the conversations of one that ends when it idles."""
 
 
 class FargateSession(SessionPart):
-    """A session on Fargate; `host` and `ports` belong to services alone."""
+    """A session on Fargate; `service`, `host` and `ports` belong to services alone."""
 
     runtime: Literal["fargate"]
     task_definition: str
@@ -125,8 +129,33 @@ class FargateSession(SessionPart):
     capacity_provider: str = "FARGATE"
     held: tuple[str, ...] = ()
     """Variables that hold a secret because the session declares it so."""
+    image: str = ""
+    """Reference by digest; empty where the outputs do not tell."""
+    service: str | None = None
+    """ARN of the ECS service."""
     host: str | None = None
     ports: tuple[int, ...] = ()
+
+    @property
+    def region(self) -> str | None:
+        """AWS region that its task definition is in."""
+        parts = self.task_definition.split(":")
+        return parts[3] if len(parts) > 5 else None
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """What a run of it is told about its one container."""
+        return next(iter(self.overrides.get("containerOverrides", ())), {})
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Variables that its container gets beyond those of its environment, its declaration among them."""
+        return {pair["name"]: pair["value"] for pair in self.container.get("environment", ())}
+
+    @property
+    def own_command(self) -> bool:
+        """Whether a program of the team's own runs in it, instead of the agent runner."""
+        return "command" in self.container
 
 
 AnySession = Annotated[DockerSession | FargateSession, Field(discriminator="runtime")]

@@ -1,15 +1,17 @@
 """`agentenv verify`: choose the examiner by the runtime, judge what it saw."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from components.plans.probes import control_host, probes
 from operate import engine
 from operate.docker_verify import DockerExaminer
 from operate.evidence import Evidence, Progress, judged, policy_result
 from operate.failures import usage
-from operate.fargate_runs import Fargate, clients
-from operate.fargate_verify import FargateExaminer
 from operate.outputs import AnySession, DockerEnvironment, DockerSession, FargateEnvironment, FargateSession, Outputs
+
+if TYPE_CHECKING:
+    from operate.fargate_verify import FargateExaminer
 
 
 def verify(name: str, outputs: Outputs, wanted: str | None, progress: Progress) -> Evidence:
@@ -48,10 +50,15 @@ def verify(name: str, outputs: Outputs, wanted: str | None, progress: Progress) 
     )
 
 
-def _examiner(name: str, session: AnySession, outputs: Outputs) -> DockerExaminer | FargateExaminer:
+def _examiner(name: str, session: AnySession, outputs: Outputs) -> "DockerExaminer | FargateExaminer":
     environment = outputs.environment(session.environment)
     if isinstance(session, DockerSession) and isinstance(environment, DockerEnvironment):
         return DockerExaminer(engine.connect(), outputs, name, session, environment)
     if isinstance(session, FargateSession) and isinstance(environment, FargateEnvironment):
-        return FargateExaminer(Fargate(clients(session), environment), outputs, name, session)
+        # boto3 takes longer to import than a run on Docker to start.
+        from operate.fargate_client import clients
+        from operate.fargate_tasks import Fargate
+        from operate.fargate_verify import FargateExaminer
+
+        return FargateExaminer(Fargate(clients(session.region), environment), outputs, name, session)
     raise usage(f"Session {name!r} and its environment are on different runtimes. Fix: run pulumi up.")

@@ -1,5 +1,6 @@
 """Outputs of stacks, as the program exports them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ CHAT = {
     "pattern": "long_running",
     "agent": {"model": "m"},
     "ports": [8080],
+    "token_sha256": hashlib.sha256(b"a token").hexdigest(),
 }
 REGION = "eu-west-1"
 

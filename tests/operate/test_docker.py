@@ -14,9 +14,11 @@ from components.models.session import Session
 from components.models.tags import RUN
 from operate import engine
 from operate.docker_gateway import Gateway, ask
-from operate.docker_runs import GATEWAY_MODE, Launcher, signals_held
+from operate.docker_networks import GATEWAY_MODE
+from operate.docker_runs import Launcher, Particulars
 from operate.failures import Exit, Failure, unreachable
 from operate.outputs import DockerEnvironment, Outputs
+from operate.signals import signals_held
 from operate.verify import verify
 from tests.operate.deployed import DESK, outputs
 from tests.operate.fake_engine import FakeContainer, FakeEngine, FakeNetwork
@@ -45,10 +47,13 @@ def launcher(fake: FakeEngine, **fields: Any) -> Launcher:
 def test_a_run_is_made_in_order_and_removed_in_reverse(fake: FakeEngine) -> None:
     with launcher(fake).run(SESSION, "session:1") as run:
         name, address = f"agentenv-run-{run.id}", run.network.session
-        assert fake.told == [
-            f"network {name}",
+        # The gateway comes while the fence rises.
+        assert (fake.told[0], fake.told[-1]) == (f"network {name}", f"start {name}-session")
+        assert [told for told in fake.told if "anchor" in told or "gateway" in told] == [
             f"connect t-anchor {name}",
             f"exec t-gateway admit --session desk --source {address}/32",
+        ]
+        assert [told for told in fake.told if told.startswith(("create", "start"))] == [
             f"create {name}-fence",
             f"start {name}-fence",
             f"create {name}-session",
@@ -98,6 +103,16 @@ def test_nothing_is_left_of_a_run_that_does_not_start(fake: FakeEngine, part: st
     assert caught.value.code is Exit.UNREACHABLE
     assert fake.networks_by_name == {}
     assert set(fake.containers_by_name) == {"t-anchor", "t-gateway", "t-chat"}
+
+
+def test_nothing_is_left_when_the_gateway_is_gone(fake: FakeEngine) -> None:
+    fake.broken = "anchor"
+    with pytest.raises(Failure, match="No such container: t-anchor") as caught:
+        launcher(fake).launch(SESSION, "session:1", Particulars())
+    assert fake.networks_by_name == {}
+    assert set(fake.containers_by_name) == {"t-anchor", "t-gateway", "t-chat"}
+    assert not hasattr(caught.value, "__notes__"), "what did not come to be is no trouble to remove"
+    assert not any(told.startswith("start") and told.endswith("-session") for told in fake.told)
 
 
 def test_nothing_is_left_when_the_gateway_refuses(fake: FakeEngine) -> None:

@@ -1,0 +1,69 @@
+"""What a container wrote, line by line."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+from docker.models.containers import Container
+
+MOST_BYTES = 1024 * 1024
+"""Of one line; what is beyond is another line."""
+
+
+def lines(pieces: Iterable[bytes], *, unfinished: bool = True) -> Iterator[str]:
+    """Whole lines out of the engine's pieces, without line ends.
+
+    The engine splits lines at 16 KiB and gives several at once; the last one may have no end.
+
+    Args:
+        pieces: In order.
+        unfinished: Whether a last line without an end is one.
+    """
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        if b"\n" in piece:
+            *whole, rest = rest.split(b"\n")
+            for line in whole:
+                yield _text(line)
+        while len(rest) > MOST_BYTES:
+            yield _text(rest[:MOST_BYTES])
+            rest = rest[MOST_BYTES:]
+    if rest and unfinished:
+        yield _text(rest)
+
+
+def container_lines(container: Container, *, follow: bool) -> Iterator[str]:
+    """What a container wrote: its output, then its errors.
+
+    Args:
+        container: Any.
+        follow: Whether to give the output as it comes, until the container has ended.
+
+    Raises:
+        NotFound: it has been removed meanwhile.
+    """
+    seen = 0
+    if follow:
+        for line in lines(_read(container, "stdout", follow=True), unfinished=False):
+            seen += 1
+            yield line
+    # An engine that follows may break off before the last of it, so all is read once more.
+    pieces = (_read(container, name, follow=False) for name in ("stdout", "stderr"))
+    yield from islice(chain.from_iterable(map(lines, pieces)), seen, None)
+
+
+def _read(container: Container, name: str, *, follow: bool) -> Iterator[bytes]:
+    # The stubs do not know that a stream gives bytes.
+    wanted: Any = {"stdout": name == "stdout", "stderr": name == "stderr"}
+    stream: Any = container.logs(stream=True, follow=follow, **wanted)
+    try:
+        yield from stream
+    finally:
+        close = getattr(stream, "close", None)
+        if close:
+            close()
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode(errors="replace")

@@ -1,0 +1,219 @@
+"""Runs and services of a stack on Fargate."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from components.models.session import Pattern
+from operate import fargate_client, results
+from operate.evidence import Progress
+from operate.failures import Failure, unreachable, usage
+from operate.fargate_client import AGENT, Clients
+from operate.fargate_info import task_id
+from operate.fargate_launch import Launch, Note, asked_of, check_bucket, to_standard_error
+from operate.fargate_logs import LATE_SECONDS, Log
+from operate.fargate_lookup import Lookup
+from operate.fargate_services import Service
+from operate.fargate_stack import Stack
+from operate.fargate_state import Place
+from operate.fargate_tasks import POLL_SECONDS, START_SECONDS, Fargate
+from operate.orders import check, check_conversation
+from operate.outputs import FargateSession, Outputs
+from operate.runs import Kept, Order, RunInfo
+
+
+class FargateRuns:
+    """Implements `operate.runs.Runs`.
+
+    Args:
+        outputs: Of the stack.
+        clients: AWS; None for what the environment variables or the profile name, asked when it is needed.
+        note: Told what the user should know besides.
+    """
+
+    def __init__(self, outputs: Outputs, clients: Clients | None = None, note: Note = to_standard_error) -> None:
+        self._outputs = outputs
+        self._known_clients = clients
+        self._note = note
+
+    @property
+    def _stack(self) -> Stack:
+        if self._known_clients is None:
+            sessions = (one for one in self._outputs.sessions.values() if isinstance(one, FargateSession))
+            self._known_clients = fargate_client.clients(next((one.region for one in sessions), None))
+        return Stack(self._outputs, self._known_clients)
+
+    @property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._stack)
+
+    def start(self, order: Order, progress: Progress) -> RunInfo:
+        """See `operate.runs.Runs`."""
+        session, fargate = self._stack.session(order.session)
+        if fargate.environment.archived:
+            raise usage(
+                f"Environment {session.environment!r} is archived, and an archived environment takes no sessions. "
+                "Fix: name another, or remove its archived_at and run pulumi up."
+            )
+        asked = asked_of(session)
+        check(order, asked)
+        if asked.service:
+            return self._start_service(order, progress)
+        progress("starting")
+        place, kept = self._place(order, session)
+        if place is not None:
+            order = replace(order, conversation=place.conversation)
+        launch = Launch(fargate, session, self._stack.bucket(session.environment), self._note)
+        info = self._lookup.told(launch.run(order, place, progress, kept=kept))
+        if place is not None and kept:
+            self._check_alone(info, fargate, place.conversation)
+        return info
+
+    def _start_service(self, order: Order, progress: Progress) -> RunInfo:
+        service = self._stack.service(order.session)
+        if service is None:
+            raise unreachable(f"Session {order.session!r} has no ECS service. Fix: run pulumi up.")
+        if order.prompt is not None:
+            raise usage(
+                f"Session {order.session!r} serves its port where this machine does not reach it. "
+                "Fix: POST /messages from inside its network."
+            )
+        progress("starting")
+        return service.start()
+
+    def _place(self, order: Order, session: FargateSession) -> tuple[Place | None, bool]:
+        """Where the state of a run is kept, and whether there is any."""
+        if session.pattern is not Pattern.HYBRID:
+            return None, False
+        bucket = self._stack.bucket(session.environment)
+        check_bucket(bucket)
+        if order.conversation is None:
+            return Place(session.environment, order.session, f"c{secrets.token_hex(7)}"), False
+        place = Place(session.environment, order.session, order.conversation)
+        self._lookup.check_free(order.conversation)
+        if not bucket.has(place):
+            raise usage(
+                f"Session {order.session!r} has kept no conversation {order.conversation!r}. "
+                "Fix: agentenv list --json shows those that are kept."
+            )
+        return place, True
+
+    def _check_alone(self, info: RunInfo, fargate: Fargate, conversation: str) -> None:
+        """Of two that were started at once, the one that ECS took first goes on."""
+        try:
+            self._lookup.check_free(conversation, besides=info.id)
+        except Failure:
+            fargate.cluster.stop(info.id, f"another run goes on with conversation {conversation}")
+            raise
+
+    def detach(self, info: RunInfo) -> None:
+        """See `operate.runs.Runs`: ECS looks after tasks, and ends those that do not end in time."""
+
+    def list(self, session: str | None) -> "list[RunInfo]":
+        """See `operate.runs.Runs`."""
+        if session is not None:
+            self._outputs.session(session)
+        return [one for one in self._lookup.all() if session in (None, one.session)]
+
+    def find(self, name: str) -> RunInfo:
+        """See `operate.runs.Runs`."""
+        service = self._stack.service(name)
+        return service.info() if service is not None else self._lookup.find(name)
+
+    def lines(self, info: RunInfo, follow: bool) -> Iterator[str]:  # noqa: FBT001 - as the protocol has it
+        """See `operate.runs.Runs`."""
+        fargate = self._stack.environment(info.environment)
+        service = self._stack.service(info.id) if info.kind == "service" else None
+        task = info.id if service is None else self._task_of(service, patient=follow)
+        log = Log.of(fargate, task)
+        if follow:
+            return log.follow(lambda: all(one["lastStatus"] == "STOPPED" for one in fargate.cluster.described([task])))
+        return (line.text for line in log.fresh())
+
+    def _task_of(self, service: Service, *, patient: bool) -> str:
+        """Id of the newest task of a service; with `patient` waits for the first one of what has just been started."""
+        clients = self._stack.clients
+        deadline = clients.clock() + START_SECONDS
+        while not (tasks := service.tasks()):
+            if not patient or service.info().status == "ended" or clients.clock() > deadline:
+                raise unreachable(
+                    f"ECS knows no task of service {service.name}. Fix: agentenv resume {service.name}, or wait."
+                )
+            clients.pause(POLL_SECONDS)
+        return task_id(tasks[0])
+
+    def wait(self, info: RunInfo, progress: Progress) -> RunInfo:
+        """See `operate.runs.Runs`."""
+        if info.kind == "service":
+            raise usage(f"Service {info.id!r} does not end by itself. Fix: agentenv logs {info.id} --follow.")
+        if info.status == "ended":
+            return info
+        return self._lookup.told(self._stack.environment(info.environment).cluster.wait(info.id, progress))
+
+    def result(self, info: RunInfo) -> dict[str, object]:
+        """See `operate.runs.Runs`."""
+        if info.kind == "service":
+            raise usage(f"Service {info.id!r} stays up and has no result. Fix: agentenv logs {info.id}.")
+        if info.status != "ended":
+            raise usage(f"Run {info.id} is {info.status}. Fix: agentenv logs {info.id} --follow waits for its end.")
+        session = self._stack.sessions.get(info.session)
+        if session is not None and session.own_command:
+            return results.of_command(info)
+        reader, read = results.Reader(), 0
+
+        def complete(lines: Sequence[str]) -> bool:
+            nonlocal read
+            for line in lines[read:]:
+                reader.read(line)
+            read = len(lines)
+            try:
+                reader.result(info.id)
+            except Failure:
+                return False
+            return True
+
+        Log.of(self._stack.environment(info.environment), info.id).lines(complete, _late(info))
+        return reader.result(info.id)
+
+    def stop(self, info: RunInfo, progress: Progress) -> RunInfo:
+        """See `operate.runs.Runs`."""
+        service = self._stack.service(info.id) if info.kind == "service" else None
+        if service is not None:
+            return service.stop(progress)
+        if info.status == "ended":
+            return info
+        progress("saving and ending")
+        self._stack.environment(info.environment).cluster.stop(info.id, f"{AGENT} stop")
+        return self.wait(info, progress)
+
+    def resume(self, info: RunInfo, order: Order, progress: Progress) -> RunInfo:
+        """See `operate.runs.Runs`."""
+        if info.kind == "service":
+            return self.start(replace(order, session=info.session), progress)
+        if info.conversation is None:
+            raise usage(
+                f"Run {info.id} keeps no conversation: session {info.session!r} is not hybrid. "
+                f"Fix: agentenv start {info.session}."
+            )
+        return self.start(replace(order, session=info.session, conversation=info.conversation, resume=True), progress)
+
+    def conversations(self) -> Sequence[Kept]:
+        """See `operate.runs.Runs`."""
+        return self._lookup.conversations()
+
+    def forget(self, conversation: str) -> None:
+        """See `operate.runs.Runs`."""
+        found = self._lookup.place(check_conversation(conversation))
+        if found is None:
+            raise usage(f"There is no conversation {conversation!r}. Fix: agentenv list --json shows them.")
+        self._lookup.check_free(conversation)
+        bucket, place = found
+        bucket.forget(place)
+
+
+def _late(info: RunInfo) -> float:
+    """How long the last lines of a run may still be on their way."""
+    if info.ended is None:
+        return LATE_SECONDS
+    return max(0.0, LATE_SECONDS - (datetime.now(UTC) - info.ended).total_seconds())

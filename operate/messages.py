@@ -1,0 +1,102 @@
+"""Messages to the agents of a service, at the port that it serves."""
+
+import http.client
+import json
+import os
+import time
+from typing import Any
+
+from operate.evidence import Progress
+from operate.failures import unreachable, usage
+
+TOKEN = "AGENTENV_TOKEN"  # noqa: S105 - the variable that holds it
+READY_SECONDS, PAUSE_SECONDS = 60.0, 0.2
+ANSWER_SECONDS = 24 * 3600
+"""A turn may take long; whoever waits can end the waiting."""
+MOST_BYTES = 4 * 1024 * 1024
+
+
+def token() -> str:
+    """The token of the service, from the variable that holds it.
+
+    Raises:
+        Failure: it is not set, or no token.
+    """
+    found = os.environ.get(TOKEN, "")
+    if not found or not found.isascii() or not found.isprintable():
+        raise usage(
+            f"{TOKEN} is not set to the token that the service asks for. "
+            f"Fix: set {TOKEN} to what agentenv token printed when token_sha256 was written."
+        )
+    return found
+
+
+def send(address: str, text: str, held: str, progress: Progress, conversation: str | None = None) -> dict[str, Any]:
+    """Send a message and wait for the answer.
+
+    Args:
+        address: HOST:PORT.
+        text: The message.
+        held: The token.
+        progress: Told what is being waited for.
+        conversation: Id of the conversation to go on with; None begins one.
+
+    Returns:
+        The answer: `conversation`, `message`, `outcome`, `text`.
+
+    Raises:
+        Failure: the service refused, or does not answer.
+    """
+    progress("waiting for the service")
+    _await_ready(address)
+    progress("waiting for the answer")
+    body = {"text": text} | ({"conversation": conversation} if conversation else {})
+    headers = {"Authorization": f"Bearer {held}", "Content-Type": "application/json"}
+    try:
+        status, answer = _asked(address, "POST", "/messages?wait=true", headers, json.dumps(body).encode())
+    except (OSError, http.client.HTTPException) as error:
+        raise unreachable(f"The service at {address} gave no answer ({type(error).__name__}: {error}).") from None
+    try:
+        told = json.loads(answer)
+    except (ValueError, RecursionError):
+        told = None
+    if status == http.HTTPStatus.OK and isinstance(told, dict):
+        return told
+    refusal = told.get("error") if isinstance(told, dict) else None
+    if isinstance(refusal, dict):
+        message, fix = refusal.get("message", ""), refusal.get("fix", "")
+        raise unreachable(
+            f"The service at {address} refused ({status} {refusal.get('rule', '')}): {message} Fix: {fix}"
+        )
+    raise unreachable(f"The service at {address} refused: HTTP {status}.")
+
+
+def _await_ready(address: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            status, _ = _asked(address, "GET", "/healthz", {}, b"", seconds=5)
+            if status == http.HTTPStatus.OK:
+                return
+            said = f"HTTP {status}"
+        except (OSError, http.client.HTTPException) as error:
+            said = str(error) or type(error).__name__
+        if time.monotonic() > deadline:
+            raise unreachable(
+                f"The service at {address} is not ready after {READY_SECONDS:.0f} s ({said}). "
+                "Fix: look at agentenv logs; its port is on the loopback address of the Docker host."
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def _asked(
+    address: str, method: str, path: str, headers: dict[str, str], body: bytes, seconds: float = ANSWER_SECONDS
+) -> tuple[int, bytes]:
+    # Straight to the port: a proxy in the variables is for elsewhere, and must not see the token.
+    connection = http.client.HTTPConnection(address, timeout=seconds)
+    try:
+        connection.request(method, path, body=body or None, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read(MOST_BYTES)
+    finally:
+        connection.close()

@@ -1,0 +1,349 @@
+"""Runs and services on Fargate against the emulated AWS: the calls, their tags, and what is made of the answers."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from moto import mock_aws
+
+from components.models.tags import RunTag, Tag
+from components.plans.account import Account
+from components.plans.network import walled_garden
+from components.plans.task import OVERRIDE_LIMIT
+from operate import __main__ as command_line
+from operate.failures import Exit, Failure
+from operate.fargate_backend import FargateRuns
+from operate.runs import Order
+from tests.operate.deployed import REGION
+from tests.operate.emulated_aws import BUCKET, CLUSTER, RESULT, SAID, Aws, quiet
+
+Note = list[str]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield Aws()
+
+
+@pytest.fixture
+def notes() -> Note:
+    return []
+
+
+@pytest.fixture
+def runs(aws: Aws, notes: Note) -> FargateRuns:
+    return FargateRuns(aws.deployed(), aws.clients(), notes.append)
+
+
+def test_a_run_is_a_task_with_its_document_and_its_tags(aws: Aws, runs: FargateRuns) -> None:
+    info = runs.start(Order("desk", "do it", env={"TONE": "kind"}), quiet)
+    asked, policy = aws.asked[-1], aws.data["environments"]["api-client"]["policy_hash"]
+    run = aws.variables["AGENTENV_RUN"]
+    assert aws.tags == {
+        Tag.ENVIRONMENT: "api-client",
+        Tag.SESSION: "desk",
+        RunTag.RUN: run,
+        RunTag.IMAGE: "sha256:0",
+        RunTag.POLICY: policy,
+    }
+    assert asked["propagateTags"] == "TASK_DEFINITION"
+    assert asked["taskDefinition"] == aws.definition
+    assert asked["capacityProviderStrategy"] == [{"capacityProvider": "FARGATE", "weight": 1}]
+    network = asked["networkConfiguration"]["awsvpcConfiguration"]
+    assert network == {"subnets": [aws.subnet], "securityGroups": [aws.group], "assignPublicIp": "DISABLED"}
+    assert aws.task == {"version": 1, "run": run, "prompt": "do it"}
+    declared = json.loads(aws.variables["AGENTENV_SESSION"])
+    assert (declared["name"], aws.variables["TONE"], aws.variables["PLAIN"]) == ("desk", "kind", "x")
+    assert asked["overrides"]["cpu"] == "1024"
+    assert aws.running() == [f"arn:aws:ecs:eu-west-1:123456789012:task/{CLUSTER}/{info.id}"]
+    assert (info.session, info.environment, info.kind, info.policy_hash) == ("desk", "api-client", "run", policy)
+
+
+def test_the_image_is_told_where_there_are_several(aws: Aws) -> None:
+    deployed = aws.deployed(images={"x86_64": "repo@sha256:0", "arm64": "repo@sha256:9"})
+    FargateRuns(deployed, aws.clients()).start(Order("desk", "x"), quiet)
+    assert RunTag.IMAGE not in aws.tags
+    aws.data["sessions"]["desk"]["image"] = "repo@sha256:9"
+    FargateRuns(aws.deployed(), aws.clients()).start(Order("desk", "x"), quiet)
+    assert aws.tags[RunTag.IMAGE] == "sha256:9"
+
+
+def test_the_end_the_log_and_the_result_of_a_run(aws: Aws, runs: FargateRuns) -> None:
+    started = runs.start(Order("desk", "do it"), quiet)
+    with pytest.raises(Failure, match="waits for its end"):
+        runs.result(started)
+    followed = [json.loads(line) for line in runs.lines(started, follow=True)]
+    assert followed == [*SAID]
+    ended = runs.wait(started, quiet)
+    assert (ended.status, ended.id) == ("ended", started.id)
+    assert runs.result(ended) == RESULT
+    for name in (started.id, f"arn:aws:ecs:eu-west-1:1:task/agents/{started.id}", aws.variables["AGENTENV_RUN"]):
+        assert runs.find(name).id == started.id
+    assert [json.loads(line) for line in runs.lines(ended, follow=False)] == [*SAID]
+
+
+def test_list_tells_services_and_the_newest_runs_first(aws: Aws, runs: FargateRuns) -> None:
+    first = runs.start(Order("desk", "x"), quiet)
+    runs.wait(first, quiet)
+    second = runs.start(Order("mail", "x"), quiet)
+    found = runs.list(None)
+    assert [(one.id, one.kind, one.status == "ended") for one in found] == [
+        ("chat", "service", False),
+        (second.id, "run", False),
+        (first.id, "run", True),
+    ]
+    assert [one.id for one in runs.list("desk")] == [first.id]
+    with pytest.raises(Failure, match="did you mean 'desk'"):
+        runs.list("dusk")
+
+
+def test_what_schedules_start_is_a_run_and_what_probes_is_none(aws: Aws, runs: FargateRuns) -> None:
+    info = runs.start(Order("desk", "x"), quiet)
+    for starter in ("chronos-schedule/nightly", "agentenv-verify"):
+        tags = [pair for pair in aws.asked[0]["tags"] if pair["key"] != RunTag.RUN]
+        asked = aws.asked[0] | {"startedBy": starter, "tags": tags, "clientToken": starter}
+        aws.ecs.run_task(**asked)
+    found = [one for one in runs.list(None) if one.kind == "run"]
+    assert len(found) == 2
+    assert info.id in [one.id for one in found]
+
+
+def test_a_result_that_does_not_come_is_told_after_a_time(aws: Aws, runs: FargateRuns) -> None:
+    aws.said = SAID[:2]
+    ended = runs.wait(runs.start(Order("desk", "x"), quiet), quiet)
+    before = len(aws.pauses)
+    with pytest.raises(Failure, match="left no result"):
+        runs.result(replace(ended, ended=None))
+    assert 25 <= sum(aws.pauses[before:]) <= 40
+    assert list(runs.lines(ended, follow=True))[-1] == json.dumps(SAID[1], separators=(",", ":"))
+
+
+def test_a_command_of_its_own_has_its_exit_code_as_its_result(aws: Aws, runs: FargateRuns) -> None:
+    started = runs.start(Order("own", "all of it"), quiet)
+    assert aws.task["prompt"] == "all of it"
+    (container,) = aws.asked[-1]["overrides"]["containerOverrides"]
+    assert container["command"][-4:] == ["exec", "--", "make", "all"]
+    ended = replace(runs.wait(started, quiet), exit_code=3, outcome="agent_error")
+    told = runs.result(ended)
+    assert (told["exit_code"], told["outcome"], told["agents"]) == (3, "agent_error", [])
+
+
+def test_a_task_that_is_too_long_for_ecs_goes_by_the_bucket(aws: Aws, runs: FargateRuns) -> None:
+    # Longer than a variable, too.
+    prompt = "x" * 150_000
+    runs.start(Order("desk", prompt), quiet)
+    address = urlsplit(aws.variables["AGENTENV_TASK_URL"])
+    assert "AGENTENV_TASK" not in aws.variables
+    assert address.scheme == "https"
+    assert len(json.dumps(aws.asked[-1]["overrides"])) <= OVERRIDE_LIMIT
+    key = f"tasks/{aws.variables['AGENTENV_RUN']}.json"
+    assert address.path.endswith(key)
+    document = json.loads(aws.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    assert document == {"version": 1, "run": aws.variables["AGENTENV_RUN"], "prompt": prompt}
+
+
+def test_more_than_ecs_takes_is_refused(aws: Aws, runs: FargateRuns) -> None:
+    with pytest.raises(Failure, match=r"ECS takes 8,192.*Fix: shorten --env"):
+        runs.start(Order("desk", "x", env={f"V{n}": "y" * 4000 for n in range(3)}), quiet)
+    with pytest.raises(Failure, match="no bucket"):
+        FargateRuns(aws.deployed(state_bucket=""), aws.clients()).start(Order("desk", "x" * 9000), quiet)
+    assert aws.asked == []
+
+
+def test_a_kept_conversation_has_addresses_of_its_own_and_one_run_at_a_time(aws: Aws, runs: FargateRuns) -> None:
+    first = runs.start(Order("mail", "do it"), quiet)
+    conversation = str(first.conversation)
+    key = f"state/api-client/mail/{conversation}/state.tar"
+    assert aws.tags[RunTag.CONVERSATION] == conversation
+    state = aws.task["state"]
+    assert state["load"] is None
+    save = urlsplit(state["save"])
+    assert save.path == f"/{key}"
+    # What the firewall of names lets a limited session resolve.
+    account = Account("123456789012", REGION)
+    assert save.hostname in walled_garden(account, "t.internal", BUCKET)
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"one")
+    (kept,) = runs.conversations()
+    assert (kept.id, kept.session, kept.environment, kept.run) == (conversation, "mail", "api-client", first.id)
+    with pytest.raises(Failure, match=f"Run {first.id} goes on with conversation {conversation}"):
+        runs.resume(first, Order("mail", "more"), quiet)
+    with pytest.raises(Failure, match=f"Run {first.id} goes on"):
+        runs.forget(conversation)
+    aws.pause(0)
+    ended = runs.find(conversation)
+    assert (ended.id, ended.status) == (first.id, "ended")
+    second = runs.resume(ended, Order("", "more"), quiet)
+    assert (aws.task["resume"], aws.task["conversation"]) == (True, conversation)
+    assert urlsplit(aws.task["state"]["load"]).path.endswith(key)
+    assert parse_qs(urlsplit(aws.task["state"]["save"]).query)["X-Amz-Expires"] == ["604800"]
+    assert second.conversation == conversation
+
+
+def test_a_conversation_is_forgotten_with_all_its_versions(aws: Aws, runs: FargateRuns) -> None:
+    key, other = (f"state/api-client/mail/{name}/state.tar" for name in ("c1", "c12"))
+    for body in (b"one", b"two"):
+        aws.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        aws.s3.put_object(Bucket=BUCKET, Key=other, Body=body)
+    found = runs.find("c1")
+    assert (found.session, found.conversation, found.status) == ("mail", "c1", "ended")
+    runs.forget("c1")
+    assert [one.id for one in runs.conversations()] == ["c12"]
+    versions = aws.s3.list_object_versions(Bucket=BUCKET)
+    assert {one["Key"] for one in versions["Versions"]} == {other}
+    assert "DeleteMarkers" not in versions
+    for unknown, said in (("c1", "There is no conversation"), ("../c12", "no id of a conversation")):
+        with pytest.raises(Failure, match=said):
+            runs.forget(unknown)
+
+
+def test_of_two_runs_that_were_started_at_once_one_goes_on(
+    aws: Aws, runs: FargateRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "state/api-client/mail/c1/state.tar"
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"one")
+    order = Order("mail", "on", conversation="c1", resume=True)
+    first = runs.start(order, quiet)
+    # ECS lists a task some moments after it has taken it: here only after the second was asked for.
+    listed = aws.ecs.get_paginator
+    monkeypatch.setattr(aws.ecs, "get_paginator", lambda name: listed(name) if len(aws.asked) > 1 else _Nothing())
+    with pytest.raises(Failure, match=f"Run {first.id} goes on"):
+        runs.start(order, quiet)
+    assert [arn.rpartition("/")[2] for arn in aws.running()] == [first.id]
+
+
+class _Nothing:
+    """A list with nothing on it."""
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"taskArns": []}]
+
+
+def test_whoever_signs_with_temporary_credentials_is_told(aws: Aws, runs: FargateRuns, notes: Note) -> None:
+    runs.start(Order("mail", "x"), quiet)
+    assert notes == []
+    aws.temporary = True
+    runs.start(Order("desk", "x"), quiet)
+    assert notes == []
+    runs.start(Order("mail", "x"), quiet)
+    assert "temporary" in notes[0]
+
+
+def test_what_was_never_kept_is_not_gone_on_with(aws: Aws, runs: FargateRuns) -> None:
+    with pytest.raises(Failure, match="has kept no conversation"):
+        runs.start(Order("mail", "x", conversation="c9", resume=True), quiet)
+    run = runs.start(Order("desk", "x"), quiet)
+    with pytest.raises(Failure, match="hybrid"):
+        runs.resume(run, Order("desk", "x"), quiet)
+    with pytest.raises(Failure, match="no bucket"):
+        FargateRuns(aws.deployed(state_bucket=""), aws.clients()).start(Order("mail", "x"), quiet)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (Order("desk"), "needs something to do"),
+        (Order("desk", "x", env={"HTTPS_PROXY": "x"}), "set by the runtime"),
+        (Order("desk", "x", env={"PLAIN": "y"}), "set by session 'desk' itself"),
+        (Order("desk", "x", env={"GH_TOKEN": "y"}), "set by session 'desk' itself"),
+        (Order("dusk", "x"), "did you mean 'desk'"),
+        (Order("chat", "x"), "this machine does not reach it"),
+        (Order("chat", input=("x",)), "one message at a time"),
+    ],
+)
+def test_orders_that_cannot_be_carried_out_start_nothing(aws: Aws, runs: FargateRuns, order: Order, said: str) -> None:
+    aws.ecs.update_service(cluster=CLUSTER, service="chat", desiredCount=0)
+    with pytest.raises(Failure, match=said):
+        runs.start(order, quiet)
+    assert aws.asked == []
+    assert aws.desired() == 0
+
+
+def test_an_archived_environment_takes_no_runs(aws: Aws) -> None:
+    for session in ("desk", "chat"):
+        with pytest.raises(Failure, match="archived"):
+            FargateRuns(aws.deployed(archived=True), aws.clients()).start(Order(session, "x"), quiet)
+    assert aws.asked == []
+
+
+def test_a_run_that_ecs_has_forgotten_is_found_by_its_log(aws: Aws, runs: FargateRuns) -> None:
+    name = "a" * 32
+    aws.say(name, SAID)
+    found = runs.find(name)
+    assert (found.session, found.status, found.outcome, found.exit_code) == ("desk", "ended", "success", 0)
+    assert found.started is not None
+    assert found.started.isoformat() == "2027-01-31T10:00:00+00:00"
+    assert "forgotten" in str(found.reason)
+    assert runs.result(found) == RESULT
+    assert runs.wait(found, quiet) == found
+    cut = "c" * 32
+    aws.say(cut, SAID[:2])
+    assert (runs.find(cut).session, runs.find(cut).outcome) == ("desk", None)
+    for unknown in ("b" * 32, "nobody", "../x"):
+        with pytest.raises(Failure, match="There is no run"):
+            runs.find(unknown)
+
+
+def test_a_run_is_stopped_and_its_end_waited_for(aws: Aws, runs: FargateRuns) -> None:
+    info = runs.start(Order("desk", "x"), quiet)
+    runs.detach(replace(info, status="stopping"))
+    assert len(aws.running()) == 1
+    stopped = runs.stop(info, quiet)
+    assert stopped.status == "ended"
+    assert stopped.reason == "agentenv stop"
+    assert runs.stop(stopped, quiet) == stopped
+
+
+def test_a_service_goes_to_no_task_and_back(aws: Aws, runs: FargateRuns) -> None:
+    service = runs.find("chat")
+    assert (service.kind, service.id, service.status) == ("service", "chat", "starting")
+    stopped = runs.stop(service, quiet)
+    assert (aws.desired(), stopped.status) == (0, "ended")
+    assert runs.resume(stopped, Order(""), quiet).status == "running"
+    assert aws.desired() == 1
+    for asked, said in ((runs.result, "stays up"), (lambda one: runs.wait(one, quiet), "does not end by itself")):
+        with pytest.raises(Failure, match=said):
+            asked(service)
+    with pytest.raises(Failure, match="knows no task of service chat"):
+        runs.lines(service, follow=False)
+
+
+def test_the_commands_speak_of_runs_on_fargate_as_of_others(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("operate.fargate_client.clients", lambda region: aws.clients() if region == REGION else None)
+    file = tmp_path / "outputs.json"
+    file.write_text(json.dumps(aws.data))
+
+    def agentenv(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["agentenv", *arguments, "--outputs", str(file)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    code, out = agentenv("start", "desk", "--prompt", "go", "--follow", "--json")
+    assert [json.loads(line)["event"] for line in out.splitlines()] == [line["event"] for line in SAID]
+    assert code == Exit.OK
+    _, out = agentenv("start", "desk", "--prompt", "go")
+    run = out.strip()
+    aws.pause(0)
+    assert agentenv("result", run, "--json") == (0, json.dumps(RESULT, indent=2) + "\n")
+    _, out = agentenv("list", "--json", "--session", "desk")
+    assert json.loads(out)["runs"][0]["id"] == run
+    assert agentenv("logs", run)[1].splitlines()[1] == "hi"
+    assert agentenv("stop", "chat") == (0, "chat has ended: None\n")
+
+
+def test_nothing_of_a_run_is_kept_on_this_machine(
+    runs: FargateRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    runs.detach(runs.start(Order("desk", "x"), quiet))
+    assert [*tmp_path.iterdir()] == []
