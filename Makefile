@@ -17,8 +17,9 @@ help: ## list these targets
 setup: ## install the toolchain and start the servers (the first time 5-15 min, then 1-2 s)
 	@$(BOOTSTRAP) up
 
-demo: setup ## pulumi up of the demo stack on Docker, then agentenv verify in each of its sessions
+demo: setup ## pulumi up of the demo stack on Docker, then agentenv verify in each session, and one at work
 	@$(ENV); \
+	python -m offline.demo prepare; \
 	pulumi stack select --create --non-interactive $(STACK); \
 	pulumi up --yes --suppress-outputs --stack $(STACK) --policy-pack policies --refresh; \
 	python -m offline.demo $(STACK)
@@ -35,8 +36,14 @@ demo-aws: setup ## pulumi up of the demo-aws stack on an emulated AWS, then a ta
 destroy: setup ## pulumi destroy of the demo stack (STACK=demo-aws for the other one)
 	@$(ENV); pulumi destroy --yes --refresh --stack $(STACK)
 
-test: setup ## run every test, with the real pulumi engine and the Docker engine
-	@$(ENV); python -m pytest $(PYTEST_ARGS)
+test: setup ## run every test, with the real pulumi engine and the Docker engine (PYTEST_ARGS: only those)
+	@$(BOOTSTRAP) test-tools
+	@$(ENV); \
+	if [ -n "$(PYTEST_ARGS)" ]; then exec python -m pytest $(PYTEST_ARGS); fi; \
+	code=0; \
+	python -m pytest --numprocesses 2 -m "not engine and not containers" || code=$$?; \
+	python -m pytest -m "engine or containers" || code=$$?; \
+	exit $$code
 
 lint: ## ruff and mypy --strict
 	@$(BOOTSTRAP) venv
@@ -57,9 +64,12 @@ lock: ## write the hash-pinned requirement files anew from pyproject.toml
 	@$(BOOTSTRAP) venv
 	@$(UV_COMPILE) --upgrade --output-file requirements.txt
 	@$(UV_COMPILE) --upgrade --extra dev --output-file requirements-dev.txt
+	@cd images/session && env -u PIP_FIND_LINKS -u UV_FIND_LINKS ../../.venv/bin/uv pip compile --quiet --upgrade \
+		--python-version 3.13 --python-platform linux --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --output-file requirements.txt requirements.in
 
 bench: setup ## print the benchmarks' ratios
-	@$(ENV); for benchmark in program_time egress; do echo "== $$benchmark"; python -m benchmarks.$$benchmark; done
+	@$(ENV); for benchmark in program_time egress sessions; do echo "== $$benchmark"; python -m benchmarks.$$benchmark; done
 
 down: ## stop the servers that were started here
 	@$(BOOTSTRAP) down

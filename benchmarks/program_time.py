@@ -48,7 +48,7 @@ def mocked() -> "object":
 
 
 def run_program() -> list[str]:
-    """The demo stack; returns the types that it registered."""
+    """The demo-aws stack; returns the types that it registered."""
     import pulumi
     import yaml
 
@@ -58,7 +58,7 @@ def run_program() -> list[str]:
     from components.models.stack import Stack
     from components.session import Session
 
-    data = yaml.safe_load((ROOT / "Pulumi.demo.yaml").read_text())["config"]["agent-environments:stack"]
+    data = yaml.safe_load((ROOT / "Pulumi.demo-aws.yaml").read_text())["config"]["agent-environments:stack"]
     stack = Stack.parse(data | {"base_image": f"debian:trixie-slim@{DIGEST}"})
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -1,9 +1,14 @@
 """What every test may count on."""
 
 import asyncio
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+
+from tests.leftovers import of_suites, remove_own
+from tests.turn import turn
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +19,25 @@ def current_event_loop() -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     loop.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Have the host's Docker engine for this run alone, while it has tests with containers.
+
+    With AGENT_ENVIRONMENTS_LEFTOVERS=remove, as in continuous integration, what a killed run has left is removed first.
+    """
+    with ExitStack() as opened:
+        needs_engine = any(item.get_closest_marker("containers") for item in session.items)
+        if needs_engine and not session.config.option.collectonly:
+            reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+
+            def say(line: str) -> None:
+                if reporter is not None:
+                    reporter.write_line(line)
+                    reporter.flush()
+
+            opened.enter_context(turn(say))
+            if os.environ.get("AGENT_ENVIRONMENTS_LEFTOVERS") == "remove" and (removed := remove_own(of_suites)):
+                say(f"removed what an earlier test run has left: {', '.join(removed)}")
+        return (yield)

@@ -11,6 +11,7 @@ from offline.bootstrap import (
     docker_engine,
     emulator,
     environment,
+    host_tools,
     plugins,
     pulumi_cli,
     python_env,
@@ -91,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop = commands.add_parser("down", help=down.__doc__)
     stop.add_argument("--keep", default="", metavar="NAMES", help="servers to leave running, separated by commas")
     commands.add_parser("status", help=status.__doc__)
+    commands.add_parser("test-tools", help=host_tools.prepare.__doc__)
     commands.add_parser("running", help="print the names of the servers that run, separated by commas")
     options = parser.parse_args(arguments)
     layout = find_layout()
@@ -106,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
                 down(layout, options.keep.split(","))
             elif options.command == "status":
                 status(layout)
+            elif options.command == "test-tools":
+                host_tools.prepare(layout)
             else:
                 sys.stdout.write(",".join(server.name for server in servers(layout) if server.running()) + "\n")
     except BootstrapError as error:

@@ -114,7 +114,7 @@ class Rig:
         return [line for line in container.logs().decode().splitlines() if line != "ready"]
 
     def leftovers(self) -> list[str]:
-        containers = self.client.containers.list(all=True, filters={"label": RUN})
+        containers = self.client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True)
         networks = self.client.networks.list(filters={"label": RUN})
         labels = [one.labels for one in containers] + [one.attrs["Labels"] for one in networks]
         return [found[RUN] for found in labels if found["agentenv.stack"] == NAME]
@@ -347,7 +347,7 @@ def test_a_service_is_probed_in_its_own_container_and_others_do_not_reach_it(rig
     environment = Outputs.parse(rig.outputs).environment("api-client")
     assert isinstance(environment, DockerEnvironment)
     image = environment.images.session
-    chat = DESK | {"name": "chat", "pattern": "long_running", "ports": [8080]}
+    chat = DESK | {"name": "chat", "pattern": "long_running", "ports": [8080], "token_sha256": "ab" * 32}
     command = ["/usr/bin/python3", "-m", "http.server", "8080"]
     launcher = Launcher(rig.client, "api-client", environment)
     with launcher.run(validate(Session, DESK | {"name": "chat"}), image, lambda _: command) as run:
@@ -409,5 +409,6 @@ def _gateway(rig: Rig, command: str) -> str:
 
 
 def _running(rig: Rig) -> bool:
-    found = rig.client.containers.list(filters={"label": [RUN, f"agentenv.role={Role.SESSION}"]})
+    wanted: Any = {"label": [RUN, f"agentenv.role={Role.SESSION}"]}
+    found = rig.client.containers.list(filters=wanted, ignore_removed=True)
     return any(one.labels["agentenv.stack"] == NAME for one in found)

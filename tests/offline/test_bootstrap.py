@@ -22,6 +22,7 @@ from offline.bootstrap import (
     docker_engine,
     emulator,
     environment,
+    host_tools,
     plugins,
     pulumi_cli,
     python_env,
@@ -510,3 +511,16 @@ class TestCommandLine:
         finally:
             registry.stop()
             aws.stop()
+
+
+def test_programs_that_tests_run_are_installed_where_they_are_missing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("offline.bootstrap.debian.install", lambda packages, **_: asked.append(packages))
+    monkeypatch.setattr("shutil.which", lambda program: None if program == "nft" else program)
+    host_tools.prepare(layout)
+    assert asked == [["nftables"]]
+    monkeypatch.setattr("shutil.which", lambda program: program)
+    host_tools.prepare(layout)
+    assert len(asked) == 1

@@ -1,0 +1,125 @@
+"""Measures how fast sessions start, what images weigh, what an idle session holds and costs.
+
+Usage: python -m benchmarks.sessions [--quick]    (about four minutes, longer while images are new; --quick leaves them
+out; exit 1 when a goal is missed)
+
+`agentenv start` and a plain `docker run` of the same image, whose `claude` asks the same stand-in for the Messages API
+without a fence and a gateway, take turns, so that a busy machine is busy for both. What is printed is the median.
+"""
+
+import sys
+from statistics import median
+
+from benchmarks.egress.__main__ import Goal
+from benchmarks.sessions.images import SMALL, Built, built, history
+from benchmarks.sessions.stage import Stage, Took
+from components.models.environment import Packages
+from components.models.session import Session
+from components.plans.task import price
+
+ROUNDS = 10
+MIB = 2**20
+DOLLARS = 0.05
+"""What the documents say that a container costs an hour at least."""
+DATA = Packages(pip=("numpy", "pandas"), npm=("express",))
+ONE_MORE = Packages(pip=("numpy", "pandas", "six"), npm=("express",))
+
+
+QUICK = "--quick"
+"""Without the images."""
+
+
+def speed(stage: Stage) -> list[Goal]:
+    """From the command to the agent's first request and to the end."""
+    ours: list[Took] = []
+    plain: list[Took] = []
+    empty: list[float] = []
+    # One of each first: an engine reads an image from the disk once.
+    stage.agentenv()
+    stage.plain()
+    stage.empty()
+    for _ in range(ROUNDS):
+        empty.append(stage.empty())
+        plain.append(stage.plain())
+        ours.append(stage.agentenv())
+    nothing = median(empty)
+    request = median(one.request for one in ours), median(one.request for one in plain)
+    end = median(one.end for one in ours), median(one.end for one in plain)
+    own = request[1] - nothing
+    print(f"start of a session, median of {ROUNDS}: seconds to the first request, to the end")
+    print(f"  {'agentenv start --wait':24} {request[0]:6.2f} {end[0]:6.2f}")
+    print(f"  {'docker run, claude':24} {request[1]:6.2f} {end[1]:6.2f}")
+    print(f"  {'docker run, true':24} {'':6} {nothing:6.2f}")
+    print(f"  claude's own start, inside: {own:.2f} s; fence, gateway, SDK: {request[0] - request[1]:.2f} s")
+    steps = {what: median(one.reached[what] for one in ours) for what in ours[0].reached}
+    told = ", ".join(f"{what} {at:.2f}" for what, at in sorted(steps.items(), key=lambda step: step[1]))
+    print(f"  agentenv start: {told}")
+    return [
+        Goal("to the first request, agentenv / docker run", request[0] / request[1], 1.3),
+        Goal("to the end, agentenv / docker run", end[0] / end[1], 1.3),
+    ]
+
+
+def images() -> list[Goal]:
+    """Size of each manager's layers; what is built again."""
+    bare = built(Packages())
+    print(f"image without packages: {bare.size / MIB:.0f} MiB in {len(bare.layers)} layers; largest, MiB: ", end="")
+    print(
+        ", ".join(f"{size / MIB:.0f}" for size in sorted((layer.size for layer in history(bare.tag)), reverse=True)[:3])
+    )
+    print("what a package manager adds, with one small package: MiB, layers")
+    for manager, packages in SMALL.items():
+        try:
+            one = built(packages)
+        except RuntimeError as error:
+            print(f"  {manager:6} not built: {str(error).strip().splitlines()[-1]}")
+            continue
+        print(f"  {manager:6} {(one.size - bare.size) / MIB:6.0f} {len(one.layers) - len(bare.layers):3}")
+    first, second = built(DATA), built(Packages(npm=("express",), pip=("pandas", "numpy")))
+    new = set(second.layers) - set(first.layers)
+    print(f"a second environment with the same packages: {len(new)} new layers, {second.seconds:.2f} s of the engine")
+    return [Goal("second environment with the same packages, new layers", len(new), 0), *one_more(first)]
+
+
+def one_more(before: Built) -> list[Goal]:
+    """One pip package more: which layers are built again, and how much is in them."""
+    after = built(ONE_MORE)
+    known = set(history(before.tag))
+    sizes = [layer.size for layer in history(after.tag) if layer not in known]
+    large = [size for size in sizes if size >= MIB]
+    print(
+        f"one pip package more: {len(sizes)} layers built again, {len(large)} of them with {sum(large) / MIB:.1f} MiB,"
+    )
+    print(f"  the others (the runner itself) with {(sum(sizes) - sum(large)) / 1024:.0f} KiB; {after.seconds:.1f} s")
+    return [Goal("one pip package more, layers of a MiB or more that are built again", len(large), 1)]
+
+
+def memory(stage: Stage) -> None:
+    """What a session that stays up holds."""
+    fresh = stage.memory()
+    stage.message()
+    print(f"memory of an idle service: {fresh:.0f} MiB before its first message, {stage.memory():.0f} MiB after it")
+
+
+def cost() -> list[Goal]:
+    """Dollars an hour of a session of the default size on Fargate, by list price."""
+    fields = {"name": "s", "environment": "e", "pattern": "ephemeral", "agent": {"model": "sonnet", "max_turns": 1}}
+    dollars = price(Session.model_validate(fields))
+    print(f"a session of the default size on Fargate: ${dollars:.4f} an hour")
+    return [Goal("cents an hour of the default session", 100 * dollars, 100 * DOLLARS)]
+
+
+def main() -> int:
+    """Measure and print; the exit code."""
+    with Stage() as stage:
+        memory(stage)
+        goals = speed(stage)
+    goals += [*([] if QUICK in sys.argv[1:] else images()), *cost()]
+    print("goals:")
+    for goal in goals:
+        print(goal)
+    return 0 if all(goal.met for goal in goals) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
