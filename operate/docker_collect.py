@@ -117,16 +117,20 @@ def remove(client: docker.DockerClient, gateway: DockerGateway, run: str) -> Non
         Failure: the engine or the gateway refused.
     """
     name = f"agentenv-run-{run}"
-    with signals_held(), asking_engine(f"removing run {run}"), ThreadPoolExecutor(1) as pool:
+    with signals_held(), asking_engine(f"removing run {run}"), ThreadPoolExecutor(2) as pool:
         try:
             network = client.networks.get(name)
         except NotFound:
             network = None
-        # Nothing runs there any more, so the gateway can forget it meanwhile.
+        # Nothing runs there any more, so the gateway can forget it meanwhile, and the fence can go before its session.
         told = pool.submit(gateway_of(client, gateway).dismiss, source(network)) if network else None
-        for part in ("session", "fence"):
-            # By its name, without asking the engine for it first.
-            removed(partial(client.api.remove_container, f"{name}-{part}", force=True, v=True))
+        # By their names, without asking the engine for them first.
+        gone = [
+            partial(client.api.remove_container, f"{name}-{part}", force=True, v=True) for part in ("fence", "session")
+        ]
+        fence = pool.submit(removed, gone[0])
+        removed(gone[1])
+        fence.result()
         if network is None or told is None:
             return
         told.result()

@@ -141,14 +141,14 @@ class Launcher:
                 network = self._network(made, name, own | {label(Tag.ROLE): Role.SESSION.value})
                 if command is not None:
                     session = session.model_copy(update={"command": tuple(command(network))})
-                with ThreadPoolExecutor(1) as pool:
-                    # The gateway comes while the fence rises; the session starts when both are there.
+                with ThreadPoolExecutor(2) as pool:
+                    # The gateway comes while the fence rises and the session is made, which starts when both are there.
                     admitted = pool.submit(self._admit, session.name, name, network, particulars)
-                    self._start(
-                        self._create(made, self._fence(name, network, own | {label(Tag.ROLE): Role.FENCE.value}))
-                    )
+                    fence = self._create(made, self._fence(name, network, own | {label(Tag.ROLE): Role.FENCE.value}))
+                    risen = pool.submit(self._start, fence)
                     labels = own | {label(Tag.ROLE): Role.SESSION.value}
                     created = self._create(made, self._session(name, image, network, session, labels, particulars))
+                    risen.result()
                     admitted.result()
                 if ready is not None:
                     ready()

@@ -3,8 +3,9 @@
 Usage: python -m benchmarks.sessions [--quick]    (about four minutes, longer while images are new; --quick leaves them
 out; exit 1 when a goal is missed)
 
-`agentenv start` and a plain `docker run` of the same image, whose `claude` asks the same stand-in for the Messages API
-without a fence and a gateway, take turns, so that a busy machine is busy for both. What is printed is the median.
+`agentenv start` and a plain `docker run` of the same image with the same task, which asks the same stand-in for the
+Messages API without a fence and a gateway, take turns, so that a busy machine is busy for both. What is printed is the
+median.
 """
 
 import sys
@@ -23,40 +24,40 @@ DOLLARS = 0.05
 """What the documents say that a container costs an hour at least."""
 DATA = Packages(pip=("numpy", "pandas"), npm=("express",))
 ONE_MORE = Packages(pip=("numpy", "pandas", "six"), npm=("express",))
-
-
+OURS, PLAIN = "agentenv start --wait", "docker run"
 QUICK = "--quick"
 """Without the images."""
 
 
 def speed(stage: Stage) -> list[Goal]:
     """From the command to the agent's first request and to the end."""
-    ours: list[Took] = []
-    plain: list[Took] = []
+    ways = {
+        OURS: stage.agentenv,
+        PLAIN: stage.plain,
+        "docker run, claude alone": stage.claude,
+    }
+    took: dict[str, list[Took]] = {name: [] for name in ways}
     empty: list[float] = []
     # One of each first: an engine reads an image from the disk once.
-    stage.agentenv()
-    stage.plain()
-    stage.empty()
+    for way in (*ways.values(), stage.empty):
+        way()
     for _ in range(ROUNDS):
         empty.append(stage.empty())
-        plain.append(stage.plain())
-        ours.append(stage.agentenv())
-    nothing = median(empty)
-    request = median(one.request for one in ours), median(one.request for one in plain)
-    end = median(one.end for one in ours), median(one.end for one in plain)
-    own = request[1] - nothing
+        for name, way in ways.items():
+            took[name].append(way())
+    request = {name: median(one.request for one in took[name]) for name in ways}
+    end = {name: median(one.end for one in took[name]) for name in ways}
     print(f"start of a session, median of {ROUNDS}: seconds to the first request, to the end")
-    print(f"  {'agentenv start --wait':24} {request[0]:6.2f} {end[0]:6.2f}")
-    print(f"  {'docker run, claude':24} {request[1]:6.2f} {end[1]:6.2f}")
-    print(f"  {'docker run, true':24} {'':6} {nothing:6.2f}")
-    print(f"  claude's own start, inside: {own:.2f} s; fence, gateway, SDK: {request[0] - request[1]:.2f} s")
+    for name in ways:
+        print(f"  {name:24} {request[name]:6.2f} {end[name]:6.2f}")
+    print(f"  {'docker run, true':24} {'':6} {median(empty):6.2f}")
+    ours = took[OURS]
     steps = {what: median(one.reached[what] for one in ours) for what in ours[0].reached}
     told = ", ".join(f"{what} {at:.2f}" for what, at in sorted(steps.items(), key=lambda step: step[1]))
     print(f"  agentenv start: {told}")
     return [
-        Goal("to the first request, agentenv / docker run", request[0] / request[1], 1.3),
-        Goal("to the end, agentenv / docker run", end[0] / end[1], 1.3),
+        Goal("to the first request, agentenv / docker run", request[OURS] / request[PLAIN], 1.3),
+        Goal("to the end, agentenv / docker run", end[OURS] / end[PLAIN], 1.3),
     ]
 
 

@@ -30,6 +30,8 @@ STACK = "agentenv-test-benchmark"
 RANGE = "10.226.0.0/16"
 PORT = 18341
 MODEL = "sonnet"
+PROMPT = "fake: say done"
+"""What the stand-in answers with one word."""
 BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
 CLAUDE = "/opt/agentenv/lib/python3.13/site-packages/claude_agent_sdk/_bundled/claude"
 SECONDS = 180
@@ -123,7 +125,7 @@ class Stage:
 
     def agentenv(self) -> Took:
         """`agentenv start --wait` of an ephemeral session that says one word."""
-        took, began, out = self._took(self._command("start", "task", "--wait", "--prompt", "fake: say done"))
+        took, began, out = self._took(self._command("start", "task", "--wait", "--prompt", PROMPT))
         run = json.loads(out)
         told = self._ran(self._command("logs", run["id"]))
         events = {event["event"]: event["time"] for event in map(json.loads, told.splitlines())}
@@ -141,10 +143,21 @@ class Stage:
         return [sys.executable, "-m", "operate", *arguments, "--json", "--outputs", str(self._outputs)]
 
     def plain(self) -> Took:
-        """`docker run` of the same image, whose `claude` has the key and asks the API itself."""
-        claude = [CLAUDE, "--print", "--model", MODEL, "fake: say done"]
-        options = [*self._options(), "--network", self._network]
-        return self._took(["docker", "run", "--rm", *options, self.image, *claude])[0]
+        """`docker run` of the same image with the same task: no fence, no gateway, and the key inside."""
+        session = {"name": "task", "environment": "bench", "pattern": "ephemeral"}
+        agent = {"name": "agent", "model": MODEL, "max_turns": 5}
+        told = {
+            "AGENTENV_SESSION": json.dumps({**session, "agent": agent}),
+            "AGENTENV_TASK": json.dumps({"version": 1, "run": "plain", "prompt": PROMPT}),
+        }
+        return self._plain(*(f"--env={name}={value}" for name, value in told.items()), self.image)
+
+    def claude(self) -> Took:
+        """`docker run` of the same image, but of its `claude` alone: what nobody can be faster than."""
+        return self._plain(self.image, CLAUDE, "--print", "--model", MODEL, PROMPT)
+
+    def _plain(self, *arguments: str) -> Took:
+        return self._took(["docker", "run", "--rm", *self._options(), "--network", self._network, *arguments])[0]
 
     def empty(self) -> float:
         """Seconds of a `docker run` of the same image that does nothing."""
@@ -185,7 +198,7 @@ class Stage:
 
     def message(self) -> None:
         """Have the service answer a message."""
-        self._ran(self._command("start", "idle", "--prompt", "fake: say done"))
+        self._ran(self._command("start", "idle", "--prompt", PROMPT))
 
     def memory(self) -> float:
         """MiB that the service's container holds, without what the kernel can drop."""
