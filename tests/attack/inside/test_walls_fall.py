@@ -224,7 +224,7 @@ def test_no_fence(case: Case, rig: Rig, control: Session) -> None:
         assert b"started\n" not in made.logs()
         assert b"no_fence" in made.logs()
     finally:
-        made.remove(force=True)
+        made.remove(force=True, v=True)
 
 
 @single(
