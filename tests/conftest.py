@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,6 +10,12 @@ import pytest
 
 from tests.leftovers import of_suites, remove_own
 from tests.turn import turn
+
+
+def pytest_configure() -> None:
+    """Have SIGINT interrupt: a shell that runs the tests in the background has them, and what they start, ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -230,10 +230,13 @@ def test_stop_asks_first(desk: Desk) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_interrupts_a_wait_ends_the_run(desk: Desk, number: signal.Signals) -> None:
     with subprocess.Popen(desk.command("start", "patient", "--follow"), env=desk.environment, stdout=-1) as waiting:
-        assert waiting.stdout is not None
-        until(lambda: waiting.stdout is not None and b"ready" in waiting.stdout.readline())
-        waiting.send_signal(number)
-        assert waiting.wait(60) == 128 + number
+        try:
+            assert waiting.stdout is not None
+            until(lambda: waiting.stdout is not None and b"ready" in waiting.stdout.readline())
+            waiting.send_signal(number)
+            assert waiting.wait(60) == 128 + number
+        finally:
+            waiting.kill()
     assert desk.clean()
 
 
