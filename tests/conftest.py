@@ -18,6 +18,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A place of the tests' own for the records of runs; whoever runs the tests has records of real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("records")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def current_event_loop() -> Iterator[None]:
     """A current event loop: Pulumi's SDK asks for one, and a test that ran a loop of its own leaves none behind."""

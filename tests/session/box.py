@@ -139,7 +139,11 @@ class Box:
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
     """Wait for the end, and read what was said."""
-    out, errors = process.communicate(timeout=SECONDS)
+    try:
+        out, errors = process.communicate(timeout=SECONDS)
+    finally:
+        # One that hangs would have the tests wait for it without an end.
+        process.kill()
     events = [json.loads(line) for line in out.splitlines() if line.startswith('{"time"')]
     return Ended(process.returncode, events, errors, out)
 
