@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from components.base_image import pinned
+from components.models.capabilities import FARGATE_DROPPED
 from components.models.environment import Packages
+from components.models.errors import validate
+from components.models.session import Session
 from components.plans.image import (
     AGENT_UID,
     GATEWAY_UID,
@@ -22,6 +25,8 @@ from components.plans.image import (
     gateway_image,
     session_image,
 )
+from components.plans.task import declaration
+from offline.model_api.running import running_model_api
 
 pytestmark = pytest.mark.containers
 
@@ -133,6 +138,29 @@ def test_a_container_that_is_told_of_no_session_says_so_and_how_to_start_one(ses
     first, *_, last = map(json.loads, ran(session, code=78).splitlines())
     assert (first["event"], last["outcome"]) == ("error", "invalid_task")
     assert "AGENTENV_SESSION is not set. Fix: " in first["problem"]
+
+
+def test_several_agents_start_with_the_capabilities_and_the_volumes_that_fargate_gives() -> None:
+    image = built(session_image(Packages(), base=pinned(BASE), platform=PLATFORM, context_hash="test"))
+    agents = [{"name": name, "model": "sonnet", "max_turns": 5} for name in ("writer", "checker")]
+    told = {"name": "pair", "environment": "e", "pattern": "single_container", "shared_folder": True, "agents": agents}
+    look = "bash 'id -u; touch /workspace/shared/$(id -u); ls -A /workspace'"
+    variables = {
+        "AGENTENV_SESSION": declaration(validate(Session, told)),
+        "AGENTENV_TASK": json.dumps({"version": 1, "run": "r", "prompt": f"fake: {look}; say done"}),
+    }
+    # Without mounts the engine makes volumes that take the image's owner, as Fargate does.
+    fargate = ("--init", "--user=0:0", "--read-only", *(f"--cap-drop={name}" for name in FARGATE_DROPPED))
+    with running_model_api() as model:
+        variables["AGENTENV_MODEL_ROUTE"] = model.url
+        given = (f"--env={name}={value}" for name, value in variables.items())
+        said = docker("run", "--rm", "--network=host", *fargate, *given, image)
+    events = [*map(json.loads, said.splitlines())]
+    result = json.loads("".join(event["text"] for event in events if event["event"] == "result_part"))
+    assert {agent["name"]: agent["text"] for agent in result["agents"]} == {"writer": "done", "checker": "done"}
+    seen = {event["agent"]: event["text"].split() for event in events if event["event"] == "tool_result"}
+    folders = ["checker", "shared", "writer"]
+    assert seen == {"writer": ["10401", *folders], "checker": ["10402", *folders]}
 
 
 def test_the_image_says_what_is_in_it(plan: ImagePlan, session: str) -> None:

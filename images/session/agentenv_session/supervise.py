@@ -7,6 +7,7 @@ What an agent writes to its output reaches the log with the agent's name on it, 
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Member:
         token: Its token at the gateway; None where it has none.
         parts: Of its result document, by number.
         code: Its exit code; None while it runs.
+        problem: Why it was not started; None where it was.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Member:
     parts: dict[int, str] = field(default_factory=dict)
     size: int = 0
     code: int | None = None
+    problem: str | None = None
 
 
 def main(declaration: Declaration, task: Task, variables: Mapping[str, str], layout: Layout, emit: Emit) -> int:
@@ -103,16 +106,19 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         parents = (self._layout.workspace, self._layout.home, self._layout.scratch)
-        for parent in parents:
-            parent.chmod(_OPEN)
-        outcomes = await asyncio.gather(*(self._prepared(member) for member in self._members), return_exceptions=True)
-        # What is made is made: from here on nobody puts anything beside the agents' own folders.
-        for parent in parents[:2]:
-            parent.chmod(_CLOSED)
+        try:
+            for parent in parents:
+                set_mode(parent, _OPEN)
+            outcomes = await asyncio.gather(*map(self._prepared, self._members), return_exceptions=True)
+            # What is made is made: from here on nobody puts anything beside the agents' own folders.
+            for parent in parents[:2]:
+                set_mode(parent, _CLOSED)
+        except OSError as error:
+            outcomes = [error] * len(self._members)
+            self._close_inputs()
         for member, outcome in zip(self._members, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                self._emit("error", {"agent": member.name, "problem": f"the agent cannot be started: {outcome}"})
-                member.code = Outcome.CRASH.exit_code
+                self._not_started(member, outcome)
         await asyncio.gather(*(self._kept(member) for member in self._members if member.code is None))
         return self._tell(started)
 
@@ -120,9 +126,17 @@ class Supervisor:
         if not self._stopping.is_set():
             self._emit("stopping", {"signal": number.name})
         self._stopping.set()
+        self._close_inputs()
+
+    def _close_inputs(self) -> None:
+        """Have every keeper end its agent."""
         for process in self._processes.values():
             if process.stdin is not None:
                 process.stdin.close()
+
+    def _not_started(self, member: Member, error: BaseException) -> None:
+        member.code, member.problem = Outcome.CRASH.exit_code, f"the agent cannot be started: {error}"
+        self._emit("error", {"agent": member.name, "problem": member.problem})
 
     async def _prepared(self, member: Member) -> None:
         """Start a member's keeper, and wait until its folders are there."""
@@ -180,8 +194,7 @@ class Supervisor:
             try:
                 await self._prepared(member)
             except OSError as error:
-                self._emit("error", {"agent": member.name, "problem": f"the agent cannot be started: {error}"})
-                member.code = Outcome.CRASH.exit_code
+                self._not_started(member, error)
                 return
 
     def _environment(self, member: Member) -> dict[str, str]:
@@ -244,6 +257,19 @@ class Supervisor:
         return int(told["exit_code"])
 
 
+def set_mode(folder: Path, mode: int) -> None:
+    """Change the mode of a folder as its owner: without FOWNER, root may not change what another user owns.
+
+    Fargate gives a volume the owner of the image's folder; an engine on one host gives it the supervisor's.
+    """
+    before = os.geteuid()
+    os.seteuid(folder.stat().st_uid)
+    try:
+        folder.chmod(mode)
+    finally:
+        os.seteuid(before)
+
+
 def _outcome(code: int | None) -> Outcome:
     return next((outcome for outcome in Outcome if outcome.exit_code == code), Outcome.CRASH)
 
@@ -251,7 +277,7 @@ def _outcome(code: int | None) -> Outcome:
 def _result(member: Member) -> dict[str, Any]:
     """What an agent's own document says of it; that it failed, where there is none or it says something else."""
     outcome = _outcome(member.code)
-    problem = f"it left no result (exit code {member.code})"
+    problem = member.problem or f"it left no result (exit code {member.code})"
     # Whoever ends well without a result has not ended well.
     without = Outcome.CRASH if outcome is Outcome.SUCCESS else outcome
     crashed = results.AgentResult(member.name, without, error=problem).to_json()
