@@ -5,8 +5,9 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -140,27 +141,58 @@ def test_a_container_that_is_told_of_no_session_says_so_and_how_to_start_one(ses
     assert "AGENTENV_SESSION is not set. Fix: " in first["problem"]
 
 
-def test_several_agents_start_with_the_capabilities_and_the_volumes_that_fargate_gives() -> None:
+Told = list[dict[str, Any]]
+
+
+def several(prompts: Mapping[str, str], code: int = 0) -> tuple[dict[str, dict[str, Any]], Told]:
+    """Run agents in one container, with the capabilities and the volumes that Fargate gives.
+
+    Returns:
+        What the result says of each, and all events.
+    """
     image = built(session_image(Packages(), base=pinned(BASE), platform=PLATFORM, context_hash="test"))
-    agents = [{"name": name, "model": "sonnet", "max_turns": 5} for name in ("writer", "checker")]
+    agents = [{"name": name, "model": "sonnet", "max_turns": 5} for name in prompts]
     told = {"name": "pair", "environment": "e", "pattern": "single_container", "shared_folder": True, "agents": agents}
-    look = "bash 'id -u; touch /workspace/shared/$(id -u); ls -A /workspace'"
     variables = {
         "AGENTENV_SESSION": declaration(validate(Session, told)),
-        "AGENTENV_TASK": json.dumps({"version": 1, "run": "r", "prompt": f"fake: {look}; say done"}),
+        "AGENTENV_TASK": json.dumps({"version": 1, "run": "r", "prompts": prompts}),
     }
     # Without mounts the engine makes volumes that take the image's owner, as Fargate does.
     fargate = ("--init", "--user=0:0", "--read-only", *(f"--cap-drop={name}" for name in FARGATE_DROPPED))
     with running_model_api() as model:
         variables["AGENTENV_MODEL_ROUTE"] = model.url
         given = (f"--env={name}={value}" for name, value in variables.items())
-        said = docker("run", "--rm", "--network=host", *fargate, *given, image)
+        said = docker("run", "--rm", "--network=host", *fargate, *given, image, code=code)
     events = [*map(json.loads, said.splitlines())]
     result = json.loads("".join(event["text"] for event in events if event["event"] == "result_part"))
-    assert {agent["name"]: agent["text"] for agent in result["agents"]} == {"writer": "done", "checker": "done"}
+    return {agent["name"]: agent for agent in result["agents"]}, events
+
+
+def test_several_agents_start_with_the_capabilities_and_the_volumes_that_fargate_gives() -> None:
+    look = "fake: bash 'id -u; touch /workspace/shared/$(id -u); ls -A /workspace'; say done"
+    agents, events = several({"writer": look, "checker": look})
+    assert {name: agent["text"] for name, agent in agents.items()} == {"writer": "done", "checker": "done"}
     seen = {event["agent"]: event["text"].split() for event in events if event["event"] == "tool_result"}
     folders = ["checker", "shared", "writer"]
     assert seen == {"writer": ["10401", *folders], "checker": ["10402", *folders]}
+
+
+def test_nothing_that_an_agent_has_started_outlives_it() -> None:
+    gone = """fake: bash 'while grep -q "^Uid:.10401" /proc/[0-9]*/status; do sleep 0.2; done'; say gone"""
+    leaves = "fake: bash 'setsid sleep 900 > /dev/null 2>&1 & echo left'; say left"
+    agents, _ = several({"writer": leaves, "checker": gone})
+    assert {name: agent["text"] for name, agent in agents.items()} == {"writer": "left", "checker": "gone"}
+
+
+def test_an_agent_that_ends_its_keeper_and_holds_its_output_holds_up_nobody() -> None:
+    # Its brackets keep the pattern from being found in the command line of whoever looks for it.
+    ends = (
+        'fake: bash \'for one in /proc/[0-9]*; do grep -qz "^[k]eeper" $one/cmdline && [ -O $one/cmdline ] && '
+        "{ setsid sleep 900 > $one/fd/1 & kill -9 ${one#/proc/}; }; done; sleep 900'; say never"
+    )
+    agents, _ = several({"writer": ends, "checker": "fake: say 'still here'"}, code=70)
+    assert agents["checker"]["text"] == "still here"
+    assert agents["writer"]["error"] == "it left no result (exit code -9)"
 
 
 def test_the_image_says_what_is_in_it(plan: ImagePlan, session: str) -> None:

@@ -17,8 +17,7 @@ from agentenv_session.outcomes import Outcome, worst
 from agentenv_session.policy import GatewayAwayError, fetch
 from agentenv_session.settings import Declaration, InvalidTask
 from agentenv_session.stores import Addresses, StoreError
-from agentenv_session.supervise import Member, Supervisor
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from offline.model_api.server import ModelApi
@@ -27,10 +26,15 @@ TOLD = {"AGENTENV_GATEWAY": "http://10.0.0.2:3128", "AGENTENV_MODEL_ROUTE": "htt
 ANY = st.recursive(
     st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
 )
+LONG = st.text(min_size=1).map(lambda text: text * 9000)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), ANY | st.text(min_size=1).map(lambda text: text * 9000)))
+@given(st.dictionaries(st.text() | LONG, ANY | LONG))
+@example({chr(1) * 62 + f"{number:02}": chr(1) * 9000 for number in range(20)})
+@example({"x" * 9000: "y"})
+@settings(deadline=None)
 def test_no_line_is_longer_than_8_kib_whatever_it_tells(fields: dict[str, Any]) -> None:
+    fields.pop("event", None)
     text = events.line("e", fields)
     assert len(text.encode()) < 8192
     assert json.loads(text)["event"] == "e"
@@ -186,36 +190,3 @@ def test_what_cannot_be_mounted_is_said_with_its_place(tmp_path: Path, mount: di
     with pytest.raises(MountError, match=said):
         mount_all((mount,), tmp_path, variables, lambda *_: None)
     assert [*tmp_path.iterdir()] == []
-
-
-def supervised(told: list[dict[str, Any]]) -> tuple[Supervisor, Member]:
-    supervisor = Supervisor.__new__(Supervisor)
-    supervisor._emit = lambda event, fields: told.append({"event": event, **fields})
-    return supervisor, Member("a", 10401, ("x",), None)
-
-
-def test_an_agent_says_nothing_in_anothers_name() -> None:
-    told: list[dict[str, Any]] = []
-    supervisor, member = supervised(told)
-    supervisor._line(member, b'{"event":"tool_use","agent":"b","time":"never","tool":"Bash"}')
-    supervisor._line(member, b"not json \xff")
-    supervisor._line(member, b"[" * 100_000)
-    supervisor._line(member, b'{"event":"session_ended","outcome":"success"}')
-    assert told[0] == {"event": "tool_use", "agent": "a", "tool": "Bash"}
-    assert [one["event"] for one in told] == ["tool_use", "output", "output"]
-    assert all(one["agent"] == "a" for one in told)
-
-
-def test_an_agents_result_must_agree_with_its_exit_code() -> None:
-    from agentenv_session.supervise import _result
-
-    _, member = supervised([])
-    document = {"agents": [{"name": "b", "outcome": "success", "text": "fine"}]}
-    member.parts, member.code = {0: json.dumps(document)}, 0
-    assert _result(member) == {"name": "a", "outcome": "success", "text": "fine"}
-    member.code = 70
-    assert _result(member)["outcome"] == "crash"
-    member.parts, member.code = {}, 0
-    assert _result(member)["outcome"] == "crash"
-    member.code = 11
-    assert _result(member)["outcome"] == "limit_reached"

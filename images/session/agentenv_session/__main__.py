@@ -81,10 +81,10 @@ def _keep(arguments: Sequence[str], layout: Layout) -> int:
     from agentenv_session import keeper
     from agentenv_session.supervise import SHARED_FOLDER
 
-    name, *group = arguments
+    name, uid, *group = arguments
     program = [sys.executable, "-I", str(Path(__file__).resolve().parent.parent / "session.py"), "agent", name]
     shared = layout.workspace / SHARED_FOLDER if group else None
-    return keeper.main(program, _folders(name, layout), shared, int(group[0]) if group else None)
+    return keeper.main(program, _folders(name, layout), shared, int(group[0]) if group else None, int(uid))
 
 
 def _folders(name: str | None, layout: Layout) -> tuple[Path, Path, Path]:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 Emit = Callable[[str, Mapping[str, object]], None]
 """Tells an event: its name and its fields."""
 MOST_BYTES = 8 * 1024
-_LENGTHS = (6000, 3000, 1200, 400, 100)
+_LENGTHS = (6000, 3000, 1200, 400, 100, 20)
 """Characters of each text that stay where a line would be too long, tried in turn until it fits."""
-_MOST_FIELDS = 12
+_MOST_FIELDS, _LONGEST_NAME = 12, 64
+"""Of the fields of such a line: with the last of the lengths it fits, since a character takes six bytes at most."""
 STDOUT = 1
 
 
@@ -24,10 +25,11 @@ def line(event: str, fields: Mapping[str, object], *, time: str | None = None) -
     """One event as a line without its end; long texts are cut where it would be too long."""
     told = {"time": time or now(), "event": event, **fields}
     text = _dump(told)
+    fewer = [(name, value) for name, value in told.items() if len(name) <= _LONGEST_NAME][:_MOST_FIELDS]
     for length in _LENGTHS:
         if len(text.encode()) < MOST_BYTES:
             return text
-        short = {name: _cut(value, length) for name, value in [*told.items()][:_MOST_FIELDS]}
+        short = {name: _cut(value, length) for name, value in fewer}
         text = _dump(short | {"truncated": True})
     return text
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 STOP_SECONDS = 100
@@ -18,10 +19,12 @@ STOP_SECONDS = 100
 READY, GO = b"ready\n", b"go\n"
 PRIVATE, SHARED = 0o700, 0o2770
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_REFUSED = 78
+_REFUSED, _STOPPED = 78, 143
 
 
-def main(command: Sequence[str], folders: Sequence[Path], shared: Path | None, group: int | None) -> int:
+def main(
+    command: Sequence[str], folders: Sequence[Path], shared: Path | None, group: int | None, uid: int | None = None
+) -> int:
     """Keep one agent.
 
     Args:
@@ -29,9 +32,10 @@ def main(command: Sequence[str], folders: Sequence[Path], shared: Path | None, g
         folders: Its own; the first is its work folder.
         shared: A folder that this agent makes for all of them; None where another does, or there is none.
         group: Who may use the shared folder.
+        uid: The agent's user, whom nobody else in the container is: whatever runs as this user ends with the agent.
 
     Returns:
-        The agent's exit code.
+        The agent's exit code; that of one that was stopped, where it was to end before it began.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     # A supervisor that was killed leaves nobody behind.
@@ -41,6 +45,8 @@ def main(command: Sequence[str], folders: Sequence[Path], shared: Path | None, g
     if refused or left:
         sys.stderr.write(f"an agent has no capabilities, and these are left: {left:#x}\n")
         return _REFUSED
+    # What an earlier keeper could not end, because its agent had ended it.
+    _end_all(uid)
     for folder in folders:
         folder.mkdir(mode=PRIVATE, exist_ok=True)
         folder.chmod(PRIVATE)
@@ -49,13 +55,15 @@ def main(command: Sequence[str], folders: Sequence[Path], shared: Path | None, g
         os.chown(shared, -1, group)
         shared.chmod(SHARED)
     os.write(1, READY)
-    if os.read(0, len(GO)) != GO:
-        return _REFUSED
+    said = os.read(0, len(GO))
+    if said != GO:
+        return _REFUSED if said else _STOPPED
     # In a process group of its own: what it has started ends with it.
     with subprocess.Popen(command, cwd=folders[0], stdin=subprocess.DEVNULL, start_new_session=True) as agent:
         threading.Thread(target=_stopped, args=(agent,), daemon=True).start()
         code = agent.wait()
         _signal(agent.pid, signal.SIGKILL)
+        _end_all(uid)
     return code if code >= 0 else 128 - code
 
 
@@ -75,6 +83,13 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
     except OSError:
         return
+
+
+def _end_all(uid: int | None) -> None:
+    """End whatever else this user runs, in whatever process group or session it is."""
+    if uid is not None and uid == os.getuid() != 0:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
 
 
 def capabilities() -> int:

@@ -12,13 +12,16 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agentenv_session import keeper, results
+from agentenv_session.aside import done_before
+from agentenv_session.child import Child
+from agentenv_session.environment import without_private
 from agentenv_session.events import Emit, now
 from agentenv_session.layout import Layout
+from agentenv_session.member import Member
 from agentenv_session.outcomes import Outcome, worst
 from agentenv_session.settings import TASK_VERSION, Declaration, Task, check_prompts
 
@@ -28,33 +31,12 @@ SHARED_FOLDER = "shared"
 PROGRAM = Path(__file__).resolve().parent.parent / "session.py"
 _OPEN, _CLOSED = 0o1777, 0o755
 _CHUNK = 64 * 1024
-_MOST_RESULT = 2 * 1024 * 1024
 _READY_SECONDS = 30
+_LAST_WORDS_SECONDS = 2
+"""For the last lines of an agent that has ended: something that it has started may hold its output open for ever."""
+STOP_SECONDS = keeper.STOP_SECONDS + 5
+"""For all of them to end; the engine waits for 120 s in all."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-
-
-@dataclass
-class Member:
-    """One agent.
-
-    Attributes:
-        name: The agent's.
-        uid: Its user and group.
-        prompts: What it is to do.
-        token: Its token at the gateway; None where it has none.
-        parts: Of its result document, by number.
-        code: Its exit code; None while it runs.
-        problem: Why it was not started; None where it was.
-    """
-
-    name: str
-    uid: int
-    prompts: tuple[str, ...]
-    token: str | None
-    parts: dict[int, str] = field(default_factory=dict)
-    size: int = 0
-    code: int | None = None
-    problem: str | None = None
 
 
 def main(declaration: Declaration, task: Task, variables: Mapping[str, str], layout: Layout, emit: Emit) -> int:
@@ -92,35 +74,48 @@ class Supervisor:
             for index, agent in enumerate(declaration.agents)
         ]
         self._stopping = asyncio.Event()
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._keepers: dict[str, Child] = {}
 
     async def run(self) -> int:
-        """Run them until all have ended.
+        """Run them until all have ended; whatever one of them does, a result is told.
 
         Returns:
             The exit code of the worst.
         """
         started = now()
-        self._emit("session_started", {"session": self._declaration.name, "run": self._task.run})
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
+        self._emit("session_started", {"session": self._declaration.name, "run": self._task.run})
+        working = asyncio.create_task(self._work())
+        if not await done_before(self._stopping, working):
+            await asyncio.wait([working], timeout=STOP_SECONDS)
+            working.cancel()
+        for member in self._members:
+            if member.code is None:
+                self._failed(member, "it was to stop, and its end was not waited for any longer")
+        return self._tell(started)
+
+    async def _work(self) -> None:
         parents = (self._layout.workspace, self._layout.home, self._layout.scratch)
         try:
             for parent in parents:
                 set_mode(parent, _OPEN)
-            outcomes = await asyncio.gather(*map(self._prepared, self._members), return_exceptions=True)
+            made = await asyncio.gather(*map(self._started, self._members), return_exceptions=True)
             # What is made is made: from here on nobody puts anything beside the agents' own folders.
             for parent in parents[:2]:
                 set_mode(parent, _CLOSED)
         except OSError as error:
-            outcomes = [error] * len(self._members)
+            made = [error] * len(self._members)
             self._close_inputs()
-        for member, outcome in zip(self._members, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                self._not_started(member, outcome)
-        await asyncio.gather(*(self._kept(member) for member in self._members if member.code is None))
-        return self._tell(started)
+        for member, problem in zip(self._members, made, strict=True):
+            if problem is not None:
+                self._failed(member, f"the agent cannot be started: {problem}")
+        kept = [member for member in self._members if member.code is None]
+        ended = await asyncio.gather(*map(self._kept, kept), return_exceptions=True)
+        for member, problem in zip(kept, ended, strict=True):
+            if problem is not None:
+                self._failed(member, f"the agent cannot be followed: {problem!r}")
 
     def _stop(self, number: signal.Signals) -> None:
         if not self._stopping.is_set():
@@ -130,27 +125,27 @@ class Supervisor:
 
     def _close_inputs(self) -> None:
         """Have every keeper end its agent."""
-        for process in self._processes.values():
-            if process.stdin is not None:
-                process.stdin.close()
+        for child in self._keepers.values():
+            child.close_input()
 
-    def _not_started(self, member: Member, error: BaseException) -> None:
-        member.code, member.problem = Outcome.CRASH.exit_code, f"the agent cannot be started: {error}"
-        self._emit("error", {"agent": member.name, "problem": member.problem})
+    def _failed(self, member: Member, problem: str) -> None:
+        member.code, member.problem = Outcome.CRASH.exit_code, problem
+        self._emit("error", {"agent": member.name, "problem": problem})
 
-    async def _prepared(self, member: Member) -> None:
+    async def _started(self, member: Member) -> None:
         """Start a member's keeper, and wait until its folders are there."""
         shared = self._declaration.shared_folder
         first = member is self._members[0]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            str(PROGRAM),
-            "keeper",
-            member.name,
-            *([str(SHARED_GID)] if shared and first else []),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        child = await Child.start(
+            [
+                sys.executable,
+                "-I",
+                str(PROGRAM),
+                "keeper",
+                member.name,
+                str(member.uid),
+                *([str(SHARED_GID)] if shared and first else []),
+            ],
             env=self._environment(member),
             user=member.uid,
             group=member.uid,
@@ -159,30 +154,21 @@ class Supervisor:
             umask=0o007 if shared else 0o077,
             start_new_session=True,
         )
-        self._processes[member.name] = process
+        self._keepers[member.name] = child
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                said = await process.stdout.readexactly(len(keeper.READY)) if process.stdout else b""
+                said = await child.output.readexactly(len(keeper.READY))
         except (TimeoutError, asyncio.IncompleteReadError):
             said = b""
         if said != keeper.READY:
-            if process.stdin is not None:
-                process.stdin.close()
-            raise OSError(f"its folders cannot be made, or a capability is left (exit code {await process.wait()})")
+            child.close()
+            raise OSError(f"its folders cannot be made, or a capability is left (exit code {await child.ended})")
 
     async def _kept(self, member: Member) -> None:
         """From the start of an agent to its end; one of a service that fails is started again."""
         pause = _FIRST_PAUSE
         while True:
-            process = self._processes[member.name]
-            if process.stdin is not None:
-                with suppress(OSError, RuntimeError):
-                    process.stdin.write(keeper.GO)
-            if self._stopping.is_set() and process.stdin is not None:
-                process.stdin.close()
-            if process.stdout is not None:
-                await self._relay(member, process.stdout)
-            code = await process.wait()
+            code = await self._followed(member, self._keepers[member.name])
             if self._stopping.is_set() or not self._declaration.is_service or not code:
                 member.code = code
                 return
@@ -190,21 +176,33 @@ class Supervisor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
+            if self._stopping.is_set():
+                member.code = Outcome.STOPPED.exit_code
+                return
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
-                await self._prepared(member)
+                await self._started(member)
             except OSError as error:
-                self._not_started(member, error)
+                self._failed(member, f"the agent cannot be started: {error}")
                 return
 
-    def _environment(self, member: Member) -> dict[str, str]:
-        """The agent's variables: the container's, and of the task only what is its own."""
-        task: dict[str, Any] = {"version": TASK_VERSION, "run": self._task.run, "input": list(member.prompts)}
-        if member.token:
-            task["agents"] = {member.name: member.token}
-        private = {"AGENTENV_TASK", "AGENTENV_TASK_URL"}
-        told = {name: value for name, value in self._variables.items() if name not in private}
-        return told | {"AGENTENV_TASK": json.dumps(task)}
+    async def _followed(self, member: Member, child: Child) -> int:
+        """Have an agent begin, and pass on what it says until it has ended."""
+        if self._stopping.is_set():
+            child.close_input()
+        else:
+            child.tell(keeper.GO)
+        relaying = asyncio.create_task(self._relay(member, child.output))
+        try:
+            either: list[asyncio.Future[Any]] = [relaying, child.ended]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([relaying], timeout=_LAST_WORDS_SECONDS)
+            if relaying.done():
+                relaying.result()
+            return await child.ended
+        finally:
+            relaying.cancel()
+            child.close()
 
     async def _relay(self, member: Member, stream: asyncio.StreamReader) -> None:
         """Pass on what an agent says, line by line; a line that never ends is cut."""
@@ -212,36 +210,27 @@ class Supervisor:
         while data := await stream.read(_CHUNK):
             *lines, rest = (rest + data).split(b"\n")
             for text in lines:
-                self._line(member, text)
+                member.said(text, self._emit)
             if len(rest) > _CHUNK:
-                self._line(member, rest)
+                member.said(rest, self._emit)
                 rest = b""
             # Others come to their turn, however much this one says.
             await asyncio.sleep(0)
         if rest:
-            self._line(member, rest)
+            member.said(rest, self._emit)
 
-    def _line(self, member: Member, text: bytes) -> None:
-        try:
-            told = json.loads(text)
-            event = str(told.pop("event"))
-            told.pop("time", None)
-        except (ValueError, KeyError, AttributeError, RecursionError):
-            self._emit("output", {"agent": member.name, "text": text.decode(errors="replace")})
-            return
-        if event == "result_part":
-            part, piece = told.get("part"), told.get("text")
-            if isinstance(part, int) and isinstance(piece, str) and member.size + len(piece) <= _MOST_RESULT:
-                member.parts[part] = piece
-                member.size += len(piece)
-        elif event not in ("session_started", "session_ended"):
-            self._emit(event, {**told, "agent": member.name})
+    def _environment(self, member: Member) -> dict[str, str]:
+        """The agent's variables: the container's, and of the task only what is its own."""
+        task: dict[str, Any] = {"version": TASK_VERSION, "run": self._task.run, "input": list(member.prompts)}
+        if member.token:
+            task["agents"] = {member.name: member.token}
+        told = dict(self._variables)
+        without_private(told)
+        return told | {"AGENTENV_TASK": json.dumps(task)}
 
     def _tell(self, started: str) -> int:
-        agents = [_result(member) for member in self._members]
         if self._declaration.is_service:
-            codes = [member.code for member in self._members]
-            outcome = Outcome.SUCCESS if not any(codes) else worst(map(_outcome, codes))
+            outcome = worst(member.outcome for member in self._members)
             self._emit("session_ended", {"outcome": outcome.value, "exit_code": outcome.exit_code})
             return outcome.exit_code
         told = results.document(
@@ -251,7 +240,7 @@ class Supervisor:
             conversation=None,
             started=started,
             ended=now(),
-            agents=agents,
+            agents=[member.result().to_json() for member in self._members],
         )
         results.tell(told, self._emit)
         return int(told["exit_code"])
@@ -268,22 +257,3 @@ def set_mode(folder: Path, mode: int) -> None:
         folder.chmod(mode)
     finally:
         os.seteuid(before)
-
-
-def _outcome(code: int | None) -> Outcome:
-    return next((outcome for outcome in Outcome if outcome.exit_code == code), Outcome.CRASH)
-
-
-def _result(member: Member) -> dict[str, Any]:
-    """What an agent's own document says of it; that it failed, where there is none or it says something else."""
-    outcome = _outcome(member.code)
-    problem = member.problem or f"it left no result (exit code {member.code})"
-    # Whoever ends well without a result has not ended well.
-    without = Outcome.CRASH if outcome is Outcome.SUCCESS else outcome
-    crashed = results.AgentResult(member.name, without, error=problem).to_json()
-    try:
-        (about,) = json.loads("".join(text for _, text in sorted(member.parts.items())))["agents"]
-        agrees = about["outcome"] == outcome.value
-    except (ValueError, KeyError, TypeError):
-        return crashed
-    return {**about, "name": member.name} if agrees else crashed
