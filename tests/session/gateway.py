@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,10 +23,13 @@ class Handler(BaseHTTPRequestHandler):
     """Answers as the gateway does."""
 
     known = True
+    first: list[str]
 
     def do_GET(self) -> None:
         """The policy."""
-        if self.path == "/.policy" and self.known:
+        if self.first:
+            self._answer(403, REFUSAL, self.first.pop(0))
+        elif self.path == "/.policy" and self.known:
             self._answer(200, POLICY)
         else:
             self._answer(403, REFUSAL)
@@ -36,11 +39,11 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self._answer(403, REFUSAL)
 
-    def _answer(self, status: int, told: object) -> None:
+    def _answer(self, status: int, told: object, rule: str = "unknown-route") -> None:
         body = json.dumps(told).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
-        self.send_header("x-egress-rule", "unknown-route")
+        self.send_header("x-egress-rule", rule)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -50,9 +53,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_gateway(*, known: bool = True) -> Iterator[str]:
-    """Address of a gateway that knows this session, or does not."""
-    handler = type("Known", (Handler,), {"known": known})
+def running_gateway(*, known: bool = True, first: Sequence[str] = ()) -> Iterator[str]:
+    """Address of a gateway that knows this session, or does not; its first answers are refusals by these rules."""
+    handler = type("Known", (Handler,), {"known": known, "first": [*first]})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

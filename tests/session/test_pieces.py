@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agentenv_session import events, results
+from agentenv_session import events, mounts, results
 from agentenv_session.environment import agent_variables
 from agentenv_session.mounts import MountError, mount_all
 from agentenv_session.outcomes import Outcome, worst
-from agentenv_session.policy import GatewayAwayError, fetch
+from agentenv_session.policy import GatewayAwayError, RefusedError, fetch
 from agentenv_session.settings import Declaration, InvalidTask
 from agentenv_session.stores import Addresses, StoreError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from offline.model_api.server import ModelApi
+from tests.session.gateway import POLICY, running_gateway
 
 TOLD = {"AGENTENV_GATEWAY": "http://10.0.0.2:3128", "AGENTENV_MODEL_ROUTE": "http://10.0.0.2:3128/ANTHROPIC_API_KEY"}
 ANY = st.recursive(
@@ -89,6 +90,21 @@ def test_a_gateway_that_is_away_is_asked_again_for_a_while() -> None:
         fetch("http://127.0.0.1:9", 0.05, pauses.append)
 
 
+def test_a_gateway_that_has_not_heard_of_the_session_yet_is_asked_again() -> None:
+    pauses: list[float] = []
+    with running_gateway(first=["unknown-session"] * 3) as address:
+        assert fetch(address, 60, pauses.append) == POLICY
+    assert len(pauses) == 3
+    with (
+        running_gateway(first=["unknown-session"] * 2) as address,
+        pytest.raises(RefusedError, match="unknown-session"),
+    ):
+        fetch(address, 0, pauses.append)
+    with running_gateway(first=["not-allowed"]) as address, pytest.raises(RefusedError, match="not-allowed"):
+        fetch(address, 60, pauses.append)
+    assert len(pauses) == 3
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"name": "s"}'])
 def test_a_declaration_that_is_none_is_said(text: str | None) -> None:
     with pytest.raises(InvalidTask, match=r"AGENTENV_SESSION.*Fix: "):
@@ -126,12 +142,17 @@ class Bucket(BaseHTTPRequestHandler):
 @contextmanager
 def bucket(*fails: int) -> Iterator[tuple[str, dict[str, bytes]]]:
     kept: dict[str, bytes] = {}
-    handler = type("Filled", (Bucket,), {"kept": kept, "fails": list(fails)})
+    with serving(type("Filled", (Bucket,), {"kept": kept, "fails": list(fails)})) as address:
+        yield f"{address}/state.tar", kept
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/state.tar", kept
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
@@ -176,6 +197,46 @@ def test_a_file_is_mounted_by_the_models_route_and_only_once(tmp_path: Path, mod
     mount_all(mounts, tmp_path, variables, lambda event, _: told.append(event))
     assert (tmp_path / "in/data.csv").read_text() == "changed"
     assert told == ["mount"]
+
+
+@pytest.mark.parametrize("short", [1, 3])
+def test_a_file_that_does_not_come_whole_is_fetched_again_and_never_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    monkeypatch.setattr(mounts, "_PAUSE_SECONDS", 0)
+    sent: list[int] = []
+
+    class Files(Bucket):
+        def do_GET(self) -> None:
+            sent.append(len(sent))
+            self.send_response(200)
+            self.send_header("content-length", "8")
+            self.end_headers()
+            self.wfile.write(b"half" if len(sent) <= short else b"halfhalf")
+
+    mount = {"type": "file", "file_id": "f", "mount_path": "/workspace/f"}
+    with serving(Files) as address:
+        variables = {"ANTHROPIC_BASE_URL": address}
+        if short < 3:
+            mount_all((mount,), tmp_path, variables, lambda *_: None)
+            assert (tmp_path / "f").read_bytes() == b"halfhalf"
+        else:
+            with pytest.raises(MountError, match="4 of 8 bytes"):
+                mount_all((mount,), tmp_path, variables, lambda *_: None)
+    assert (len(sent), [path.name for path in tmp_path.iterdir()]) == ((2, ["f"]) if short < 3 else (3, []))
+
+
+def test_git_is_not_told_what_only_the_runner_may_read(tmp_path: Path) -> None:
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text('#!/bin/sh\nfor last; do :; done; env > "$last"\n')
+    git.chmod(0o755)
+    told = {"PATH": f"{git.parent}:{os.environ['PATH']}", "AGENTENV_TASK": "a token", "AGENTENV_TASK_URL": "https://x"}
+    mount = {"type": "github_repository", "url": "https://github.com/o/r"}
+    mount_all((mount,), tmp_path / "w", told, lambda *_: None)
+    seen = (tmp_path / "w/r").read_text()
+    assert "GIT_TERMINAL_PROMPT=0" in seen
+    assert "AGENTENV_TASK" not in seen
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Puts into the work folder what the session mounts, before its agent starts: uploaded files and repositories."""
 
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -8,11 +9,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from agentenv_session.environment import API_KEY, BEARER, PLACEHOLDER
+from agentenv_session.environment import API_KEY, BEARER, PLACEHOLDER, without_private
 from agentenv_session.events import Emit
 
 _GIT_SECONDS = 600
 _FILE_SECONDS = 300
+_TRIES, _PAUSE_SECONDS = 3, 1.0
 _CHUNK = 1024 * 1024
 FILES_BETA = "files-api-2025-04-14"
 """Source: https://docs.claude.com/en/docs/build-with-claude/files"""
@@ -65,20 +67,37 @@ def _fetch(at: str, file_id: str, target: Path, variables: Mapping[str, str]) ->
         f"{base}/v1/files/{file_id}/content",
         headers={**_credential(variables), "anthropic-version": "2023-06-01", "anthropic-beta": FILES_BETA},
     )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     fresh = target.with_name(f".{target.name}.new")
-    try:
-        with opener.open(request, timeout=_FILE_SECONDS) as answer, fresh.open("wb") as stream:
-            while data := answer.read(_CHUNK):
-                stream.write(data)
-        fresh.replace(target)
-    except urllib.error.HTTPError as error:
-        with error:
-            reason = f"{error.code} {error.headers.get('x-egress-rule') or error.reason}"
-        raise MountError(f"{at}.file_id: the file cannot be had ({reason}). Fix: upload it, and name its id.") from None
-    except (OSError, HTTPException) as error:
-        fresh.unlink(missing_ok=True)
-        raise MountError(f"{at}.file_id: the file cannot be had ({error}). Fix: see the gateway's log.") from None
+    for left in reversed(range(_TRIES)):
+        try:
+            _download(request, fresh)
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = f"{error.code} {error.headers.get('x-egress-rule') or error.reason}"
+            raise MountError(
+                f"{at}.file_id: the file cannot be had ({reason}). Fix: upload it, and name its id."
+            ) from None
+        except (OSError, HTTPException) as error:
+            fresh.unlink(missing_ok=True)
+            if not left:
+                raise MountError(
+                    f"{at}.file_id: the file cannot be had ({error}). Fix: see the gateway's log."
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            fresh.replace(target)
+            return
+
+
+def _download(request: urllib.request.Request, fresh: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=_FILE_SECONDS) as answer, fresh.open("wb") as stream:
+        while data := answer.read(_CHUNK):
+            stream.write(data)
+        announced = answer.headers.get("content-length")
+        # A connection that ends too soon looks like the end of the file.
+        if announced is not None and int(announced) != stream.tell():
+            raise OSError(f"it ended after {stream.tell()} of {announced} bytes")
 
 
 def _credential(variables: Mapping[str, str]) -> dict[str, str]:
@@ -94,6 +113,7 @@ def _clone(at: str, one: Mapping[str, Any], target: Path, variables: Mapping[str
         command += ["--branch", one["checkout"]]
     command += ["--", one["url"], str(target)]
     environment = {**variables, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https"}
+    without_private(environment)
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False

@@ -13,6 +13,8 @@ SECONDS = 15.0
 """For a gateway that starts at the same time."""
 REFUSALS = (http.client.FORBIDDEN, http.client.PROXY_AUTHENTICATION_REQUIRED)
 """How the gateway says no: by a rule, or for want of a token of the agent's own."""
+UNKNOWN = "unknown-session"
+"""The rule by which the gateway refuses whom it has not heard of, or not yet: its own policy and ECS may lag."""
 _PAUSE_SECONDS = 0.2
 _MOST_BYTES = 4 * 1024 * 1024
 NOTE = (
@@ -34,7 +36,7 @@ def fetch(gateway: str, seconds: float = SECONDS, pause: Callable[[float], None]
 
     Args:
         gateway: `http://HOST:PORT`.
-        seconds: How long to ask again where nobody answers.
+        seconds: How long to ask again where nobody answers, or who does has not heard of this session yet.
         pause: Waits some seconds.
 
     Raises:
@@ -53,8 +55,9 @@ def fetch(gateway: str, seconds: float = SECONDS, pause: Callable[[float], None]
             problem: object = "its answer is no object"
         except urllib.error.HTTPError as error:
             with error:
-                problem = f"{error.code} {error.headers.get('x-egress-rule', '')}".strip()
-            if error.code in REFUSALS:
+                rule = error.headers.get("x-egress-rule", "")
+            problem = f"{error.code} {rule}".strip()
+            if error.code in REFUSALS and (rule != UNKNOWN or time.monotonic() >= end):
                 raise RefusedError(f"the gateway does not know this session ({problem})") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             problem = error
