@@ -55,6 +55,7 @@ def start(name: str, session: dict[str, Any], environment: dict[str, Any]) -> No
         tags=[
             {"key": str(Tag.ENVIRONMENT), "value": tag_value(session["environment"])},
             {"key": str(Tag.SESSION), "value": name},
+            {"key": str(Tag.ROLE), "value": str(Role.SESSION)},
         ],
     )
     if answer["failures"]:

@@ -36,6 +36,7 @@ class FargateRuns:
         self._outputs = outputs
         self._known_clients = clients
         self._note = note
+        self._left_out: set[str] = set()
 
     @property
     def _stack(self) -> Stack:
@@ -46,7 +47,7 @@ class FargateRuns:
 
     @property
     def _lookup(self) -> Lookup:
-        return Lookup(self._stack)
+        return Lookup(self._stack, self._note, self._left_out)
 
     def start(self, order: Order, progress: Progress) -> RunInfo:
         """See `operate.runs.Runs`."""
@@ -91,7 +92,7 @@ class FargateRuns:
         if order.conversation is None:
             return Place(session.environment, order.session, f"c{secrets.token_hex(7)}"), False
         place = Place(session.environment, order.session, order.conversation)
-        self._lookup.check_free(order.conversation)
+        self._lookup.check_free(order.conversation, session.environment)
         if not bucket.has(place):
             raise usage(
                 f"Session {order.session!r} has kept no conversation {order.conversation!r}. "
@@ -102,7 +103,7 @@ class FargateRuns:
     def _check_alone(self, info: RunInfo, fargate: Fargate, conversation: str) -> None:
         """Of two that were started at once, the one that ECS took first goes on."""
         try:
-            self._lookup.check_free(conversation, besides=info.id)
+            self._lookup.check_free(conversation, info.environment, besides=info.id)
         except Failure:
             fargate.cluster.stop(info.id, f"another run goes on with conversation {conversation}")
             raise
@@ -112,9 +113,9 @@ class FargateRuns:
 
     def list(self, session: str | None) -> "list[RunInfo]":
         """See `operate.runs.Runs`."""
-        if session is not None:
-            self._outputs.session(session)
-        return [one for one in self._lookup.all() if session in (None, one.session)]
+        if session is None:
+            return self._lookup.all()
+        return [one for one in self._lookup.all(self._outputs.session(session).environment) if one.session == session]
 
     def find(self, name: str) -> RunInfo:
         """See `operate.runs.Runs`."""
@@ -207,8 +208,8 @@ class FargateRuns:
         found = self._lookup.place(check_conversation(conversation))
         if found is None:
             raise usage(f"There is no conversation {conversation!r}. Fix: agentenv list --json shows them.")
-        self._lookup.check_free(conversation)
         bucket, place = found
+        self._lookup.check_free(conversation, place.environment)
         bucket.forget(place)
 
 

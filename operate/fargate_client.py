@@ -10,10 +10,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operate.failures import unreachable
+from operate.failures import Exit, Failure, unreachable
 
 AGENT = "agentenv"
 """Who asks, in AWS's own records."""
+DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+"""AWS's names for what these credentials may not do."""
+
+
+class Refused(Failure):
+    """These credentials may not do that."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,14 @@ def asking_aws() -> Iterator[None]:
     """AWS's own reason for what it refuses, as one error.
 
     Raises:
-        Failure: it refused, or could not be reached.
+        Refused: these credentials may not do that.
+        Failure: it refused for another reason, or could not be reached.
     """
     try:
         yield
     except ClientError as error:
-        raise unreachable(f"AWS refused {error.operation_name}: {reason(error)}") from None
+        said = f"AWS refused {error.operation_name}: {reason(error)}"
+        raise (Refused(said, Exit.UNREACHABLE) if code(error) in DENIED else unreachable(said)) from None
     except BotoCoreError as error:
         raise unreachable(f"AWS cannot be asked: {error}") from None
 

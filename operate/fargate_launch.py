@@ -92,7 +92,7 @@ class Launch:
         found = self._with(given | {"AGENTENV_TASK": document})
         if len(json.dumps(found)) > OVERRIDE_LIMIT:
             check_bucket(self.bucket)
-            found = self._with(given | {"AGENTENV_TASK_URL": self.bucket.give(token, document)})
+            found = self._with(given | {"AGENTENV_TASK_URL": self.bucket.give(self.session.environment, document)})
         length = len(json.dumps(found))
         if length > OVERRIDE_LIMIT:
             raise usage(

@@ -2,22 +2,26 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from components.models.session import Pattern
 from components.models.tags import RunTag
 from operate.failures import Failure, usage
+from operate.fargate_client import Refused
 from operate.fargate_info import NOTHING, created, info_of, is_run, is_service, tags_of, task_id
-from operate.fargate_logs import Log
+from operate.fargate_launch import Note, to_standard_error
+from operate.fargate_logs import Line, Log
 from operate.fargate_services import describe
 from operate.fargate_stack import Stack
 from operate.fargate_state import Bucket, Place
+from operate.fargate_tasks import Cluster
 from operate.results import Reader
 from operate.runs import Kept, RunInfo
 
+T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f-]{32,36}")
 """Of a task; accounts that are old have hyphens in it."""
 FORGOTTEN = "ECS has forgotten this task; what is known of it is from its log"
@@ -25,18 +29,32 @@ FORGOTTEN = "ECS has forgotten this task; what is known of it is from its log"
 
 @dataclass(frozen=True)
 class Lookup:
-    """Finds runs of one stack.
+    """Finds runs of one stack, as far as AWS lets these credentials see them.
 
     Attributes:
         stack: The stack.
+        note: Told which environments are left out.
+        left_out: Environments that it was told of.
     """
 
     stack: Stack
+    note: Note = to_standard_error
+    left_out: set[str] = field(default_factory=set)
 
-    def all(self) -> list[RunInfo]:
-        """Every service, then every run that ECS knows, the newest first."""
-        tasks = sorted(self._tasks(), key=created, reverse=True)
-        services = self.stack.services()
+    def all(self, environment: str | None = None) -> list[RunInfo]:
+        """Every service, then every run that ECS knows, the newest first; with `environment` of that one alone."""
+        services: list[RunInfo] = []
+        tasks: list[dict[str, Any]] = []
+        for of_services, own in self._each(self.stack.environments if environment is None else [environment], self._of):
+            services += of_services
+            tasks += own
+        runs = (self.told(task) for task in sorted(tasks, key=created, reverse=True) if is_run(task))
+        return [*sorted(services, key=lambda one: one.id), *runs]
+
+    def _of(self, environment: str) -> tuple[list[RunInfo], list[dict[str, Any]]]:
+        """Services and tasks of one environment."""
+        tasks = sorted(self._tasks(environment), key=created, reverse=True)
+        services = self.stack.services(environment)
         of_services: dict[str, list[Mapping[str, Any]]] = {}
         for task in filter(is_service, tasks):
             of_services.setdefault(str(task["group"]).partition(":")[2], []).append(task)
@@ -44,7 +62,28 @@ class Lookup:
         for service, described in zip(services, describe(services), strict=True):
             own = of_services.get(service.arn.rpartition("/")[2], [])
             found.append(service.told(described, own) if described is not None else service.gone())
-        return [*found, *(self.told(task) for task in tasks if is_run(task))]
+        return found, tasks
+
+    def _each(self, environments: Iterable[str], ask: Callable[[str], T]) -> Iterator[T]:
+        """What is found in each environment; one that these credentials may not see is left out, and told once.
+
+        Raises:
+            Refused: they may see none of them.
+        """
+        seen, refused = 0, dict[str, Refused]()
+        for name in environments:
+            try:
+                found = ask(name)
+            except Refused as why:
+                refused[name] = why
+                continue
+            seen += 1
+            yield found
+        if refused and not seen:
+            raise next(iter(refused.values()))
+        for name in refused.keys() - self.left_out:
+            self.left_out.add(name)
+            self.note(f"environment {name!r} is left out: {refused[name]}")
 
     def told(self, task: Mapping[str, Any]) -> RunInfo:
         """The run that a task is."""
@@ -60,10 +99,11 @@ class Lookup:
         identifier = name.rpartition("/")[2]
         if _ID.fullmatch(identifier):
             for cluster in self.stack.clusters:
-                for task in filter(is_run, cluster.described([identifier])):
+                for task in filter(is_run, _seen(cluster, identifier)):
                     return self.told(task)
         tags = (RunTag.RUN, RunTag.CONVERSATION)
-        named = [one for one in self._tasks() if is_run(one) and name in map(tags_of(one).get, tags)]
+        known = [task for tasks in self._each(self.stack.environments, self._tasks) for task in tasks]
+        named = [one for one in known if is_run(one) and name in map(tags_of(one).get, tags)]
         if named:
             return self.told(max(named, key=created))
         info = self._forgotten(identifier) if _ID.fullmatch(identifier) else self._kept(name)
@@ -73,69 +113,72 @@ class Lookup:
             )
         return info
 
-    def places(self) -> Iterator[tuple[Bucket, Place]]:
-        """Every conversation that is kept."""
-        hybrid = {one.environment for one in self.stack.sessions.values() if one.pattern is Pattern.HYBRID}
-        for environment in sorted(hybrid):
-            bucket = self.stack.bucket(environment)
-            if bucket.name:
-                yield from ((bucket, place) for place in bucket.kept(environment))
-
     def place(self, conversation: str) -> tuple[Bucket, Place] | None:
         """Where a conversation is kept; None when it is not."""
-        for name, session in self.stack.sessions.items():
-            bucket = self.stack.bucket(session.environment)
-            if session.pattern is Pattern.HYBRID and bucket.name:
-                place = Place(session.environment, name, conversation)
-                if bucket.has(place):
-                    return bucket, place
-        return None
+
+        def kept(environment: str) -> list[tuple[Bucket, Place]]:
+            bucket = self.stack.bucket(environment)
+            places = (Place(environment, name, conversation) for name in self._hybrid()[environment])
+            return [(bucket, place) for place in places if bucket.has(place)]
+
+        return next((one for found in self._each(self._hybrid(), kept) for one in found), None)
 
     def conversations(self) -> list[Kept]:
         """Every conversation that is kept, with the run that goes on with it."""
-        found = [place for _, place in self.places()]
-        holders = self._holders() if found else {}
-        runs = {name: task_id(tasks[0]) for name, tasks in holders.items()}
-        return [Kept(one.conversation, one.session, one.environment, None, runs.get(one.conversation)) for one in found]
 
-    def holder(self, conversation: str) -> str | None:
-        """Id of the run that goes on with a conversation: of several the one that ECS took first."""
-        tasks = self._holders().get(conversation)
-        return task_id(tasks[0]) if tasks else None
+        def kept(environment: str) -> list[Kept]:
+            places = [*self.stack.bucket(environment).kept(environment)]
+            runs = self._holders(environment) if places else {}
+            return [Kept(p.conversation, p.session, environment, None, runs.get(p.conversation)) for p in places]
 
-    def check_free(self, conversation: str, besides: str | None = None) -> None:
+        return [one for found in self._each(sorted(self._hybrid()), kept) for one in found]
+
+    def check_free(self, conversation: str, environment: str, besides: str | None = None) -> None:
         """Refuse a second run of a conversation.
 
         Args:
             conversation: Its id.
+            environment: Name of the environment that it is kept in.
             besides: Id of the run that may go on with it.
 
         Raises:
             Failure: another one goes on with it.
         """
-        holder = self.holder(conversation)
+        holder = self._holders(environment).get(conversation)
         if holder not in (None, besides):
             raise usage(
                 f"Run {holder} goes on with conversation {conversation} at this moment, and two would overwrite each "
                 f"other. Fix: wait for it (agentenv logs {holder} --follow), or agentenv stop {holder}."
             )
 
-    def _holders(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        live = (task for cluster in self.stack.clusters for task in cluster.live())
-        for task in sorted(live, key=created):
-            conversation = tags_of(task).get(RunTag.CONVERSATION)
-            if conversation:
-                found.setdefault(conversation, []).append(task)
+    def _hybrid(self) -> dict[str, list[str]]:
+        """Names of hybrid sessions, by the environments that keep their state."""
+        found: dict[str, list[str]] = {}
+        for name, one in sorted(self.stack.sessions.items()):
+            if one.pattern is Pattern.HYBRID and self.stack.bucket(one.environment).name:
+                found.setdefault(one.environment, []).append(name)
         return found
 
-    def _tasks(self) -> list[dict[str, Any]]:
-        return [task for cluster in self.stack.clusters for task in cluster.all()]
+    def _holders(self, environment: str) -> dict[str, str]:
+        """Id of the run that goes on with each conversation: of several the one that ECS took first."""
+        found: dict[str, str] = {}
+        cluster = self.stack.environment(environment).cluster
+        for task in sorted(cluster.live(self.stack.families(environment)), key=created):
+            conversation = tags_of(task).get(RunTag.CONVERSATION)
+            if conversation:
+                found.setdefault(conversation, task_id(task))
+        return found
+
+    def _tasks(self, environment: str) -> list[dict[str, Any]]:
+        return self.stack.environment(environment).cluster.all(self.stack.families(environment))
 
     def _forgotten(self, task: str) -> RunInfo | None:
         """A run that ECS has forgotten, about an hour after its end, by its log; None when there is none either."""
-        for name in self.stack.environments:
-            lines = [*Log.of(self.stack.environment(name), task).fresh()]
+
+        def said(name: str) -> tuple[str, list[Line]]:
+            return name, [*Log.of(self.stack.environment(name), task).fresh()]
+
+        for name, lines in self._each(self.stack.environments, said):
             if not lines:
                 continue
             reader, session = Reader(), ""
@@ -173,6 +216,14 @@ class Lookup:
             environment=place.environment,
             conversation=conversation,
         )
+
+
+def _seen(cluster: Cluster, task: str) -> list[dict[str, Any]]:
+    """A task, if ECS knows it, and these credentials may see it: to who may see some, it refuses what is not there."""
+    try:
+        return cluster.described([task])
+    except Refused:
+        return []
 
 
 def _session(line: str) -> str:

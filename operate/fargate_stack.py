@@ -60,6 +60,10 @@ class Stack:
             raise usage(f"Environment {name!r} is not on Fargate. Fix: run pulumi up.")
         return Fargate(self.clients, found)
 
+    def families(self, environment: str) -> list[str]:
+        """Families of the task definitions of an environment's sessions."""
+        return sorted({one.family for one in self.sessions.values() if one.environment == environment})
+
     def environment_tagged(self, value: str) -> str:
         """Name of the environment with this value of the tag; the value itself, where the stack has none any more."""
         return next((name for name in self.environments if tag_value(name) == value), value)
@@ -76,6 +80,7 @@ class Stack:
         fargate = self.environment(session.environment)
         return Service(fargate.cluster, name, session.service, session.environment, fargate.environment.policy_hash)
 
-    def services(self) -> list[Service]:
-        """All of its services, by their names."""
-        return [service for name in sorted(self.sessions) if (service := self.service(name)) is not None]
+    def services(self, environment: str) -> list[Service]:
+        """The services of an environment."""
+        names = [name for name, one in self.sessions.items() if one.environment == environment]
+        return [service for name in names if (service := self.service(name)) is not None]

@@ -3,6 +3,7 @@
 A session has no credentials: it reaches one object at a time, by an address that is signed for that object.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,17 +51,17 @@ class Bucket:
     clients: Clients
     name: str
 
-    def give(self, token: str, document: str) -> str:
+    def give(self, environment: str, document: str) -> str:
         """Put a task document where its run finds it.
 
         Args:
-            token: Of the run.
+            environment: Name of the run's environment.
             document: As JSON.
 
         Returns:
             Address that it is read at.
         """
-        key = task_key(token)
+        key = task_key(environment, secrets.token_hex(16))
         with asking_aws():
             self.clients.s3.put_object(
                 Bucket=self.name, Key=key, Body=document.encode(), ContentType="application/json"

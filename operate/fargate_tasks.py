@@ -1,13 +1,13 @@
 """Tasks on Fargate: started, found, described, stopped, waited for."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
-from components.models.tags import Tag, tag_value
+from components.models.tags import Role, Tag, tag_value
 from operate.evidence import Progress
 from operate.failures import unreachable
 from operate.fargate_client import AGENT, Clients, asking_aws, code, reason
@@ -110,9 +110,16 @@ class Cluster:
             ) from None
         return found
 
-    def all(self) -> list[dict[str, Any]]:
-        """Every task that ECS knows: those that run, and for about an hour those that have ended."""
-        return self.described([*self._arns("RUNNING"), *self._arns("STOPPED")])
+    def all(self, families: Iterable[str]) -> list[dict[str, Any]]:
+        """Every task of these families that ECS knows: those that run, and for about an hour those that have ended.
+
+        Whoever may not see one of the tasks that a call describes is refused all of them, so nothing is asked about
+        that is not of these families.
+        """
+        statuses = ("RUNNING", "STOPPED")
+        return self.described(
+            [arn for family in families for status in statuses for arn in self._arns(status, family=family)]
+        )
 
     def of_service(self, service: str) -> list[dict[str, Any]]:
         """Every task that ECS knows of one service (its ARN or name)."""
@@ -120,9 +127,9 @@ class Cluster:
         group = f"service:{service.rpartition('/')[2]}"
         return [task for task in self.described(arns) if task.get("group") == group]
 
-    def live(self) -> list[dict[str, Any]]:
-        """Every task that has not ended; those that are about to, too: they may still save their state."""
-        return [task for task in self.all() if task["lastStatus"] != "STOPPED"]
+    def live(self, families: Iterable[str]) -> list[dict[str, Any]]:
+        """Those that have not ended; those that are about to, too: they may still save their state."""
+        return [task for task in self.all(families) if task["lastStatus"] != "STOPPED"]
 
     def described(self, tasks: Sequence[str]) -> list[dict[str, Any]]:
         """What ECS knows of these tasks (ids or ARNs), with their tags; of one that it has forgotten, nothing."""
@@ -220,8 +227,13 @@ class Fargate:
         Raises:
             Failure: with AWS's reason, after two minutes where it is one that may pass.
         """
-        # Without both the gateway knows no session behind the task's address, and lets nothing out.
-        own = {Tag.ENVIRONMENT.value: tag_value(session.environment), Tag.SESSION.value: name}
+        # Without the first two the gateway knows no session behind the task's address, and lets nothing out. By the
+        # role IAM knows what whoever starts runs may watch and stop.
+        own = {
+            Tag.ENVIRONMENT.value: tag_value(session.environment),
+            Tag.SESSION.value: name,
+            Tag.ROLE.value: Role.SESSION.value,
+        }
         request = {
             "taskDefinition": session.task_definition,
             "overrides": dict(overrides),

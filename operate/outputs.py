@@ -143,6 +143,11 @@ class FargateSession(SessionPart):
         return parts[3] if len(parts) > 5 else None
 
     @property
+    def family(self) -> str:
+        """Family of its task definition, which is its environment's own."""
+        return self.task_definition.rpartition("/")[2].partition(":")[0]
+
+    @property
     def container(self) -> Mapping[str, Any]:
         """What a run of it is told about its one container."""
         return next(iter(self.overrides.get("containerOverrides", ())), {})

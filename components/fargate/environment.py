@@ -19,7 +19,6 @@ from components.plans import documents, task
 from components.plans.egress import egress_policy, policy_hash
 from components.plans.image import session_image
 from components.plans.network import GATEWAY_PORT
-from components.plans.saved import state_prefix
 
 if TYPE_CHECKING:
     from components.fargate.runtime import Fargate
@@ -46,7 +45,6 @@ class FargateEnvironment:
         self._base_image = base_image
         self.networking = "limited" if environment.limited is not None else "unrestricted"
         self.policy = egress_policy(environment, sessions, runtime.private_hosts)
-        self._tag_of_runs = tag_value(environment.name)
         self.family = self.scope.name("ecs-family", environment.name, "session", room=FAMILY_KEY_ROOM)
 
         child = pulumi.ResourceOptions(parent=parent)
@@ -156,7 +154,7 @@ class FargateEnvironment:
             role=role.name,
             policy=self.scope.document(
                 lambda a: documents.run_tasks(
-                    a, self.runtime.cluster_name, self.family, self._execution_name, self._tag_of_runs
+                    a, self.runtime.cluster_name, self.family, self._execution_name, self.environment.name
                 )
             ),
             opts=pulumi.ResourceOptions(parent=self._parent),
@@ -225,10 +223,9 @@ class FargateEnvironment:
                         self.runtime.cluster_name,
                         self.family,
                         self._execution_name,
-                        self._tag_of_runs,
+                        self.environment.name,
                         log_group=self._log_name,
                         bucket=known[1],
-                        prefix=state_prefix(self.environment.name),
                     )
                 )
             ),
@@ -253,7 +250,9 @@ class FargateEnvironment:
             "starter_policy": self._starter.arn,
             "state_bucket": self.runtime.state.bucket_name,
             "start": pulumi.Output.all(self.fence.sessions.id, *self.fence.subnets).apply(
-                lambda known: start_command(self.runtime.cluster_name, self._tag_of_runs, known[0], known[1:])
+                lambda known: start_command(
+                    self.runtime.cluster_name, tag_value(self.environment.name), known[0], known[1:]
+                )
             ),
             "archived": self.environment.archived_at is not None,
             "hosted_notes": list(self.environment.hosted_notes()),
@@ -263,10 +262,12 @@ class FargateEnvironment:
 def start_command(cluster: str, environment: str, group: str, subnets: Sequence[str]) -> str:
     """The `aws` command line that starts a run; TASK_DEFINITION, OVERRIDES and the rest are a session's own.
 
-    Without both tags the gateway knows no session behind the run's address, and lets nothing out.
+    Without the first two tags the gateway knows no session behind the run's address, and lets nothing out; without the
+    last nobody who may start runs of the environment alone could watch or stop it.
     """
     network = {"subnets": list(subnets), "securityGroups": [group], "assignPublicIp": "DISABLED"}
-    tags = [f"key={Tag.ENVIRONMENT},value={environment}", f"key={Tag.SESSION},value=SESSION"]
+    pairs = ((Tag.ENVIRONMENT, environment), (Tag.SESSION, "SESSION"), (Tag.ROLE, Role.SESSION))
+    tags = [f"key={key},value={value}" for key, value in pairs]
     arguments = {
         "--cluster": cluster,
         "--task-definition": "TASK_DEFINITION",
@@ -275,5 +276,5 @@ def start_command(cluster: str, environment: str, group: str, subnets: Sequence[
         "--propagate-tags": "TASK_DEFINITION",
         "--overrides": "OVERRIDES",
     }
-    pairs = [part for pair in arguments.items() for part in pair]
-    return shlex.join(["aws", "ecs", "run-task", *pairs, "--tags", *tags])
+    options = [part for pair in arguments.items() for part in pair]
+    return shlex.join(["aws", "ecs", "run-task", *options, "--tags", *tags])

@@ -6,14 +6,16 @@ Every function gives a policy document as a dict, ready for `json.dumps`.
 from collections.abc import Sequence
 from typing import Any
 
-from components.models.tags import Role, Tag
+from components.models.tags import Role, Tag, tag_value
 from components.plans.account import Account
-from components.plans.saved import STATE, TASKS
+from components.plans.saved import STATE, TASKS, state_prefix, tasks_prefix
 
 Document = dict[str, Any]
 
 PULL_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 LOG_ACTIONS = ("logs:CreateLogStream", "logs:PutLogEvents")
+_NO_EXEC = {"StringEqualsIfExists": {"ecs:enable-execute-command": "false"}}
+"""Condition: no ECS Exec, which is root in the container."""
 
 
 def document(*statements: dict[str, Any]) -> Document:
@@ -102,16 +104,16 @@ def gateway_task(account: Account, cluster: str, bucket: str, key: str, secrets:
 
 
 def run_tasks(account: Account, cluster: str, family: str, execution_role: str, environment: str) -> Document:
-    """What starts sessions of one environment: run, watch and stop its tasks.
+    """What a schedule needs, which starts sessions of one environment: it neither watches nor stops them.
 
     Args:
         account: Where.
         cluster: Name of the cluster.
         family: Prefix of the environment's task families, without the underscore that follows it.
         execution_role: Name of the one role that may be handed on, to ECS only.
-        environment: Value of the tag that names the environment, the only one that a run may be given.
+        environment: The environment's name; a run may be given no other.
     """
-    return document(*_run_tasks(account, cluster, family, execution_role, environment))
+    return document(*_run_tasks(account, cluster, family, execution_role, tag_value(environment)))
 
 
 def operate(
@@ -123,7 +125,6 @@ def operate(
     *,
     log_group: str,
     bucket: str,
-    prefix: str,
 ) -> Document:
     """What a person needs who starts, finds, watches, stops and resumes the sessions of one environment.
 
@@ -132,30 +133,55 @@ def operate(
         cluster: Name of the cluster.
         family: As for :func:`run_tasks`.
         execution_role: As for :func:`run_tasks`.
-        environment: As for :func:`run_tasks`; services of another environment, and gateways, are out of reach.
+        environment: The environment's name. Tasks, services, state and task documents of another one, and gateways, are
+            out of reach.
         log_group: Name of the environment's log group.
         bucket: Name of the bucket of saved state and of long task documents.
-        prefix: What the keys of the environment's state begin with.
     """
     in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
-    own = {f"aws:ResourceTag/{Tag.ENVIRONMENT}": environment, f"aws:ResourceTag/{Tag.ROLE}": Role.SESSION.value}
+    own = {"StringEquals": _tagged("Resource", tag_value(environment))}
+    state, tasks = state_prefix(environment), tasks_prefix(environment)
     groups = [account.arn("logs", f"log-group:{log_group}{end}") for end in ("", ":log-stream:*")]
     return document(
-        *_run_tasks(account, cluster, family, execution_role, environment),
+        *_run_tasks(account, cluster, family, execution_role, tag_value(environment)),
+        # What describes a task tells the addresses of its state as well.
+        allow(
+            "StopAndWatch",
+            ["ecs:DescribeTasks", "ecs:StopTask"],
+            [account.arn("ecs", f"task/{cluster}/*")],
+            in_cluster | own,
+        ),
         # A list that names no container instance is judged without a resource; the condition names the cluster.
         allow("FindRuns", ["ecs:ListTasks"], ["*"], in_cluster),
+        # To no task and back: to another network, definition or to ECS Exec there is no way.
         allow(
             "StopAndResumeServices",
             ["ecs:DescribeServices", "ecs:UpdateService"],
             [account.arn("ecs", f"service/{cluster}/*")],
-            in_cluster | {"StringEquals": own},
+            in_cluster
+            | own
+            | _NO_EXEC
+            | {
+                "ArnLikeIfExists": {"ecs:task-definition": account.arn("ecs", f"task-definition/{family}_*:*")},
+                "Null": {"ecs:subnet": "true"},
+            },
         ),
         allow("ReadLogs", ["logs:FilterLogEvents", "logs:GetLogEvents"], groups),
         # A presigned URL reaches what whoever signed it may reach.
-        allow("HandOverTasks", ["s3:GetObject", "s3:PutObject"], [_bucket(account, bucket, f"{TASKS}*")]),
-        allow("LoadAndSaveState", ["s3:GetObject", "s3:PutObject"], [_bucket(account, bucket, f"{prefix}*")]),
+        allow("HandOverTasks", ["s3:GetObject", "s3:PutObject"], [_bucket(account, bucket, f"{tasks}*")]),
+        # It is forgotten with all its versions.
+        allow(
+            "KeepState",
+            ["s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"],
+            [_bucket(account, bucket, f"{state}*")],
+        ),
         # Without it S3 does not tell that there is no state from that it may not be read.
-        allow("FindState", ["s3:ListBucket"], [_bucket(account, bucket)], {"StringLike": {"s3:prefix": f"{prefix}*"}}),
+        allow(
+            "FindState",
+            ["s3:ListBucket", "s3:ListBucketVersions"],
+            [_bucket(account, bucket)],
+            {"StringLike": {"s3:prefix": f"{state}*"}},
+        ),
     )
 
 
@@ -163,17 +189,15 @@ def _run_tasks(
     account: Account, cluster: str, family: str, execution_role: str, environment: str
 ) -> list[dict[str, Any]]:
     in_cluster = {"ArnEquals": {"ecs:cluster": account.arn("ecs", f"cluster/{cluster}")}}
-    tasks = [account.arn("ecs", f"task/{cluster}/*")]
     return [
-        allow("Run", ["ecs:RunTask"], [account.arn("ecs", f"task-definition/{family}_*:*")], in_cluster),
-        allow("StopAndWatch", ["ecs:DescribeTasks", "ecs:StopTask"], tasks, in_cluster),
-        # A gateway knows a session by the tags of its task: nobody who starts runs here may name another environment
-        # in them, or change them afterwards.
+        allow("Run", ["ecs:RunTask"], [account.arn("ecs", f"task-definition/{family}_*:*")], in_cluster | _NO_EXEC),
+        # A gateway knows a session by the tags of its task, and so does IAM: nobody who starts runs here may name
+        # another environment or role in them, or change them afterwards.
         allow(
             "TagRuns",
             ["ecs:TagResource"],
-            tasks,
-            {"StringEquals": {"ecs:CreateAction": "RunTask", f"aws:RequestTag/{Tag.ENVIRONMENT}": environment}},
+            [account.arn("ecs", f"task/{cluster}/*")],
+            {"StringEquals": {"ecs:CreateAction": "RunTask"} | _tagged("Request", environment)},
         ),
         allow(
             "HandOnExecutionRole",
@@ -182,6 +206,11 @@ def _run_tasks(
             {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
     ]
+
+
+def _tagged(of: str, environment: str) -> dict[str, str]:
+    """Tags of a session of an environment, in a request or on a resource, as a condition compares them."""
+    return {f"aws:{of}Tag/{Tag.ENVIRONMENT}": environment, f"aws:{of}Tag/{Tag.ROLE}": Role.SESSION.value}
 
 
 def flow_logs(account: Account, log_group: str) -> Document:

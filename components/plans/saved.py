@@ -13,7 +13,12 @@ def state_prefix(environment: str) -> str:
 
     It holds no character that means something in an IAM document, whatever the environment is called.
     """
-    return f"{STATE}{physical_name('cloud-map-service', environment, suffix_room=0)}/"
+    return f"{STATE}{_plain(environment)}/"
+
+
+def tasks_prefix(environment: str) -> str:
+    """What the keys of all task documents of an environment begin with, with the same guarantees."""
+    return f"{TASKS}{_plain(environment)}/"
 
 
 def state_key(environment: str, session: str, conversation: str) -> str:
@@ -21,6 +26,10 @@ def state_key(environment: str, session: str, conversation: str) -> str:
     return f"{state_prefix(environment)}{session}/{conversation}/state.tar"
 
 
-def task_key(token: str) -> str:
-    """Key of the task document of the run with this token, which nobody guesses."""
-    return f"{TASKS}{token}.json"
+def task_key(environment: str, name: str) -> str:
+    """Key of one task document; `name` is one that nobody guesses, and that no tag of a run tells."""
+    return f"{tasks_prefix(environment)}{name}.json"
+
+
+def _plain(environment: str) -> str:
+    return physical_name("cloud-map-service", environment, suffix_room=0)

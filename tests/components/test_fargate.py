@@ -329,14 +329,19 @@ def test_a_policy_object_is_seen_to_be_changed_by_hand_and_takes_no_more_tags_th
 
 def test_every_way_to_start_a_task_tags_it_with_its_environment_and_its_session(recorder: Recorder) -> None:
     seen = run(recorder, FULL)
-    wanted = {"agentenv:environment", "agentenv:session"}
+    wanted = {"agentenv:environment", "agentenv:session", "agentenv:role"}
     (scheduled,) = [one.inputs["target"]["ecsParameters"] for one in seen.of("schedule:Schedule")]
-    assert scheduled["tags"].keys() >= wanted
+    assert {key: scheduled["tags"][key] for key in wanted} == {
+        "agentenv:environment": "open",
+        "agentenv:session": "a",
+        "agentenv:role": "session",
+    }
     services = {one.name: one.inputs for one in seen.of("ecs/service:Service")}
     assert services["c"]["propagateTags"] == "SERVICE"
     assert {key: services["c"]["tags"][key] for key in wanted} == {
         "agentenv:environment": "shut",
         "agentenv:session": "c",
+        "agentenv:role": "session",
     }
     # The gateways themselves are nobody's session.
     assert {name for name, inputs in services.items() if "agentenv:session" not in inputs["tags"]} == {
@@ -349,10 +354,13 @@ def test_whoever_starts_runs_can_tag_them_with_one_environment_only(recorder: Re
     seen = run(recorder, stack(SHUT | {"name": "Data (EU)"}, sessions=(session("s", "Data (EU)"),)))
     (starter,) = seen.of("iam/policy:Policy")
     (tagging,) = [s for s in json.loads(starter.inputs["policy"])["Statement"] if s["Action"] == ["ecs:TagResource"]]
-    given = tagging["Condition"]["StringEquals"]["aws:RequestTag/agentenv:environment"]
-    assert given == "Data _EU_"
+    given = tagging["Condition"]["StringEquals"]
+    assert given["aws:RequestTag/agentenv:environment"] == "Data _EU_"
     (definition,) = [one for one in seen.of("TaskDefinition") if one.inputs["tags"]["agentenv:role"] == "session"]
-    assert definition.inputs["tags"]["agentenv:environment"] == given
+    tags = definition.inputs["tags"]
+    assert {key: tags[key] for key in ("agentenv:environment", "agentenv:role")} == {
+        key.removeprefix("aws:RequestTag/"): value for key, value in given.items() if "RequestTag" in key
+    }
 
 
 def test_only_gateways_have_a_role_of_their_own_and_a_way_to_the_services_that_they_ask(recorder: Recorder) -> None:
@@ -403,7 +411,11 @@ def test_the_command_that_starts_a_run_is_one_that_a_shell_reads() -> None:
     network = json.loads(words[words.index("--network-configuration") + 1])["awsvpcConfiguration"]
     assert network == {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
     tags = words[words.index("--tags") + 1 :]
-    assert tags == ["key=agentenv:environment,value=Data analysis: EU", "key=agentenv:session,value=SESSION"]
+    assert tags == [
+        "key=agentenv:environment,value=Data analysis: EU",
+        "key=agentenv:session,value=SESSION",
+        "key=agentenv:role,value=session",
+    ]
 
 
 def test_what_is_shared_has_a_price(recorder: Recorder) -> None:
@@ -480,7 +492,7 @@ def test_whoever_starts_runs_reaches_the_state_of_their_own_environment_alone(re
     seen = run(recorder, FULL)
     for one in seen.of("iam/policy:Policy"):
         environment = one.name.removesuffix("-starter")
-        (statement,) = [s for s in json.loads(one.inputs["policy"])["Statement"] if s["Sid"] == "LoadAndSaveState"]
+        (statement,) = [s for s in json.loads(one.inputs["policy"])["Statement"] if s["Sid"] == "KeepState"]
         assert statement["Resource"] == [f"arn:aws:s3:::agentenv-test-state-123456789012/state/{environment}/*"]
 
 

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from components.models.session import Session
 from components.plans import task
@@ -74,15 +75,7 @@ class Aws:
         self.subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.64.0.0/22")["Subnet"]["SubnetId"]
         self.group = ec2.create_security_group(GroupName="s", Description="s", VpcId=vpc)["GroupId"]
         self.ecs.create_cluster(clusterName=CLUSTER)
-        self.definition = self.ecs.register_task_definition(
-            family="t_run",
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            cpu="1024",
-            memory="2048",
-            containerDefinitions=[{"name": "session", "image": "repo@sha256:1", "memory": 512}],
-            tags=[{"key": "agentenv:environment", "value": "api-client"}],
-        )["taskDefinition"]["taskDefinitionArn"]
+        self.definition = self.register("t_run", "api-client")
         self.service = self.ecs.create_service(
             cluster=CLUSTER, serviceName="chat", taskDefinition=self.definition, desiredCount=1
         )["service"]["serviceArn"]
@@ -100,8 +93,57 @@ class Aws:
         self.ecs.run_task, self.ecs.describe_tasks = self._run_task, self._describe_tasks
         self.data = self._outputs()
 
+    def register(self, family: str, environment: str) -> str:
+        """ARN of a definition of sessions of an environment."""
+        made = self.ecs.register_task_definition(
+            family=family,
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="1024",
+            memory="2048",
+            containerDefinitions=[{"name": "session", "image": "repo@sha256:1", "memory": 512}],
+            tags=[{"key": "agentenv:environment", "value": environment}],
+        )
+        return str(made["taskDefinition"]["taskDefinitionArn"])
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where tasks run, and what they keep, as the outputs tell it."""
+        return {"subnets": [self.subnet], "security_group": self.group, "state_bucket": BUCKET}
+
+    def let_see(self, environment: str) -> None:
+        """From now on AWS shows what is one environment's, as its starter policy has it; the emulator knows no IAM."""
+        judge: Any = boto3.client("ecs", region_name=REGION)
+
+        def own_tasks(asked: Mapping[str, Any]) -> bool:
+            found = judge.describe_tasks(cluster=CLUSTER, tasks=asked["tasks"], include=["TAGS"])["tasks"]
+            pair = {"key": "agentenv:environment", "value": environment}
+            return len(found) == len(asked["tasks"]) and all(pair in task["tags"] for task in found)
+
+        rules: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+            "ecs.DescribeTasks": own_tasks,
+            "ecs.DescribeServices": lambda asked: asked["services"] == [self.service],
+            "logs.GetLogEvents": lambda asked: asked["logGroupName"] == GROUP,
+            "s3.ListObjectsV2": lambda asked: str(asked["Prefix"]).startswith(f"state/{environment}/"),
+            "s3.ListObjectVersions": lambda asked: str(asked["Prefix"]).startswith(f"state/{environment}/"),
+        }
+        for operation, allowed in rules.items():
+            service, _, name = operation.partition(".")
+
+            def judged(
+                params: Mapping[str, Any],
+                allowed: Callable[[Mapping[str, Any]], bool] = allowed,
+                name: str = name,
+                code: str = "AccessDenied" if service == "s3" else "AccessDeniedException",
+                **_: Any,
+            ) -> None:
+                if not allowed(params):
+                    raise ClientError({"Error": {"Code": code, "Message": "not authorized"}}, name)
+
+            getattr(self, service).meta.events.register(f"provide-client-params.{operation}", judged)
+
     def _outputs(self) -> dict[str, Any]:
-        data = outputs("fargate", subnets=[self.subnet], security_group=self.group, state_bucket=BUCKET)
+        data = outputs("fargate", **self.place)
         one = data["sessions"]["desk"] | {"task_definition": self.definition}
         up = data["sessions"]["chat"] | {"task_definition": self.definition, "service": self.service}
         mail, own = DESK | {"name": "mail", "pattern": "hybrid"}, {k: v for k, v in DESK.items() if k != "agent"}

@@ -39,7 +39,11 @@ def test_the_probes_run_in_a_task_of_the_sessions_own_definition(aws: Aws) -> No
     evidence = probed(aws)
     (asked,) = aws.asked
     assert asked["taskDefinition"] == aws.definition
-    assert aws.tags == {"agentenv:environment": "api-client", "agentenv:session": "desk"}
+    assert aws.tags == {
+        "agentenv:environment": "api-client",
+        "agentenv:session": "desk",
+        "agentenv:role": "session",
+    }
     assert asked["startedBy"] == "agentenv-verify"
     assert asked["propagateTags"] == "TASK_DEFINITION"
     network = asked["networkConfiguration"]["awsvpcConfiguration"]

@@ -1,6 +1,7 @@
 """Runs and services on Fargate against the emulated AWS: the calls, their tags, and what is made of the answers."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from operate import __main__ as command_line
 from operate.failures import Exit, Failure
 from operate.fargate_backend import FargateRuns
 from operate.runs import Order
-from tests.operate.deployed import REGION
+from tests.operate.deployed import REGION, environment
 from tests.operate.emulated_aws import BUCKET, CLUSTER, RESULT, SAID, Aws, quiet
 
 Note = list[str]
@@ -50,6 +51,7 @@ def test_a_run_is_a_task_with_its_document_and_its_tags(aws: Aws, runs: FargateR
     assert aws.tags == {
         Tag.ENVIRONMENT: "api-client",
         Tag.SESSION: "desk",
+        Tag.ROLE: "session",
         RunTag.RUN: run,
         RunTag.IMAGE: "sha256:0",
         RunTag.POLICY: policy,
@@ -105,6 +107,58 @@ def test_list_tells_services_and_the_newest_runs_first(aws: Aws, runs: FargateRu
         runs.list("dusk")
 
 
+@pytest.fixture
+def starter(aws: Aws, notes: Note) -> FargateRuns:
+    """Of whoever has the starter policy of `api-client` alone; the stack has a second environment, with a run."""
+    definition = aws.register("t_theirs", "other")
+    aws.data["environments"]["other"] = environment("fargate", log_group="/t/other", **aws.place)
+    mail = aws.data["sessions"]["mail"] | {"environment": "other", "task_definition": definition}
+    service = aws.ecs.create_service(cluster=CLUSTER, serviceName="up", taskDefinition=definition, desiredCount=1)
+    chat = aws.data["sessions"]["chat"] | {"environment": "other", "service": service["service"]["serviceArn"]}
+    aws.data["sessions"] |= {"theirs": mail, "up": chat | {"task_definition": definition}}
+    FargateRuns(aws.deployed(), aws.clients()).start(Order("theirs", "x", env={}), quiet)
+    aws.s3.put_object(Bucket=BUCKET, Key="state/other/theirs/c7/state.tar", Body=b"one")
+    aws.s3.put_object(Bucket=BUCKET, Key="state/api-client/mail/c1/state.tar", Body=b"one")
+    aws.let_see("api-client")
+    return FargateRuns(aws.deployed(), aws.clients(), notes.append)
+
+
+def test_whoever_starts_runs_of_one_environment_sees_those_and_is_told_of_the_rest(
+    aws: Aws, starter: FargateRuns, notes: Note
+) -> None:
+    theirs = aws.running()[0].rpartition("/")[2]
+    own = starter.start(Order("desk", "x"), quiet)
+    assert [one.id for one in starter.list("desk")] == [own.id]
+    assert notes == []
+    assert [one.id for one in starter.list(None)] == ["chat", own.id]
+    assert [one.id for one in starter.conversations()] == ["c1"]
+    (note,) = notes
+    assert note.startswith("environment 'other' is left out: AWS refused DescribeTasks: AccessDeniedException")
+    assert starter.find(own.id).id == own.id
+    assert starter.find("c1").session == "mail"
+    resumed = starter.resume(starter.find("c1"), Order("", "on"), quiet)
+    assert resumed.conversation == "c1"
+    # Neither of another environment nor forgotten: ECS refuses both alike.
+    for unknown in (theirs, "b" * 32, "c7"):
+        with pytest.raises(Failure, match="There is no run, service or conversation"):
+            starter.find(unknown)
+    aws.say("d" * 32, SAID)
+    assert starter.find("d" * 32).session == "desk"
+    with pytest.raises(Failure, match="There is no conversation 'c7'"):
+        starter.forget("c7")
+    aws.pause(0)
+    starter.forget("c1")
+    assert starter.conversations() == []
+
+
+def test_whoever_may_see_nothing_is_refused(aws: Aws, notes: Note) -> None:
+    FargateRuns(aws.deployed(), aws.clients()).start(Order("desk", "x"), quiet)
+    aws.let_see("another")
+    with pytest.raises(Failure, match="AWS refused DescribeTasks: AccessDeniedException"):
+        FargateRuns(aws.deployed(), aws.clients(), notes.append).list(None)
+    assert notes == []
+
+
 def test_what_schedules_start_is_a_run_and_what_probes_is_none(aws: Aws, runs: FargateRuns) -> None:
     info = runs.start(Order("desk", "x"), quiet)
     for starter in ("chronos-schedule/nightly", "agentenv-verify"):
@@ -144,8 +198,10 @@ def test_a_task_that_is_too_long_for_ecs_goes_by_the_bucket(aws: Aws, runs: Farg
     assert "AGENTENV_TASK" not in aws.variables
     assert address.scheme == "https"
     assert len(json.dumps(aws.asked[-1]["overrides"])) <= OVERRIDE_LIMIT
-    key = f"tasks/{aws.variables['AGENTENV_RUN']}.json"
-    assert address.path.endswith(key)
+    key = address.path.removeprefix("/")
+    assert re.fullmatch(r"tasks/api-client/[0-9a-f]{32}\.json", key)
+    # What describes a run tells its tags, and is not to tell where its task is.
+    assert not [value for value in aws.tags.values() if value in key and value != "api-client"]
     document = json.loads(aws.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
     assert document == {"version": 1, "run": aws.variables["AGENTENV_RUN"], "prompt": prompt}
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from operate.failures import Failure
-from operate.fargate_client import Clients, asking_aws
+from operate.fargate_client import Clients, Refused, asking_aws
 from operate.fargate_info import info_of, is_run
 from operate.fargate_services import Service, describe
 from operate.fargate_tasks import Cluster
@@ -121,14 +121,14 @@ def test_many_tasks_are_listed_by_pages_and_described_a_hundred_at_a_time(monkey
     every = ["a0", "a1", "a2", *(f"b{n}" for n in range(100)), "c0"]
     with Stubber(ecs) as stub:
         for status, (first, second) in listed.items():
-            wanted = {"cluster": "agents", "desiredStatus": status}
+            wanted = {"cluster": "agents", "desiredStatus": status, "family": "t_run"}
             stub.add_response("list_tasks", {"taskArns": first, "nextToken": "n"}, wanted)
             stub.add_response("list_tasks", {"taskArns": second}, wanted | {"nextToken": "n"})
         for some in (every[:100], every[100:]):
             wanted_tasks = {"cluster": "agents", "tasks": some, "include": ["TAGS"]}
             told = [{"taskArn": one, "lastStatus": "RUNNING" if one != "c0" else "STOPPED"} for one in some]
             stub.add_response("describe_tasks", {"tasks": told}, wanted_tasks)
-        live = Cluster(Clients(ecs, None), "agents").live()
+        live = Cluster(Clients(ecs, None), "agents").live(["t_run"])
         stub.assert_no_pending_responses()
     assert [task["taskArn"] for task in live] == every[:-1]
 
@@ -151,6 +151,9 @@ def test_a_task_is_waited_for_no_longer_than_asked() -> None:
 def test_an_error_of_aws_is_told_in_its_words() -> None:
     with pytest.raises(Failure, match="AWS refused RunTask: X: no"), asking_aws():
         raise refused("X")
+    for denied in ("AccessDenied", "AccessDeniedException"):
+        with pytest.raises(Refused, match=f"AWS refused RunTask: {denied}: no"), asking_aws():
+            raise refused(denied)
 
 
 ENDED = {

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from components.fargate.environment import FAMILY_KEY_ROOM
 from components.plans import documents
 from components.plans.account import Account
-from components.plans.saved import state_prefix
+from components.plans.names import physical_name
 
 HERE = Account("123456789012", "eu-west-1")
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:crm-AbCdEf"
@@ -15,7 +16,7 @@ ALL = {
     "execution": documents.execution(HERE, ["r/session"], "g", [SECRET]),
     "gateway": documents.gateway_task(HERE, "c", "policies", "egress-policies/e.json", [SECRET]),
     "run": documents.run_tasks(HERE, "c", "fam", "role", "env"),
-    "operate": documents.operate(HERE, "c", "fam", "role", "env", log_group="g", bucket="bucket", prefix="state/env/"),
+    "operate": documents.operate(HERE, "c", "fam", "role", "env", log_group="g", bucket="bucket"),
     "flow": documents.flow_logs(HERE, "g"),
     "ecr": documents.registry_endpoint(HERE),
     "logs": documents.logs_endpoint(HERE),
@@ -54,7 +55,10 @@ def test_pass_role_names_the_role_and_the_service() -> None:
 def test_run_task_is_bound_to_family_and_cluster() -> None:
     (run,) = [s for s in documents.run_tasks(HERE, "c", "f", "r", "e")["Statement"] if s["Action"] == ["ecs:RunTask"]]
     assert run["Resource"] == ["arn:aws:ecs:eu-west-1:123456789012:task-definition/f_*:*"]
-    assert run["Condition"] == {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}}
+    assert run["Condition"] == {
+        "ArnEquals": {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"},
+        "StringEqualsIfExists": {"ecs:enable-execute-command": "false"},
+    }
 
 
 def granted(document: documents.Document, action: str) -> tuple[list[str], dict[str, Any]]:
@@ -67,8 +71,19 @@ def test_a_run_is_tagged_when_it_starts_and_with_no_other_environment() -> None:
     runs = documents.run_tasks(HERE, "c", "f", "r", "api client")
     assert granted(runs, "ecs:TagResource") == (
         ["arn:aws:ecs:eu-west-1:123456789012:task/c/*"],
-        {"StringEquals": {"ecs:CreateAction": "RunTask", "aws:RequestTag/agentenv:environment": "api client"}},
+        {
+            "StringEquals": {
+                "ecs:CreateAction": "RunTask",
+                "aws:RequestTag/agentenv:environment": "api client",
+                "aws:RequestTag/agentenv:role": "session",
+            }
+        },
     )
+
+
+def test_a_schedule_starts_runs_and_does_nothing_else() -> None:
+    actions = {action for s in documents.run_tasks(HERE, "c", "f", "r", "e")["Statement"] for action in s["Action"]}
+    assert actions == {"ecs:RunTask", "ecs:TagResource", "iam:PassRole"}
 
 
 def test_a_gateway_reads_its_own_policy_and_sees_the_tasks_of_its_cluster() -> None:
@@ -120,30 +135,54 @@ def test_the_storage_endpoint_lets_state_through_and_tasks_one_way_for_this_acco
     assert all(way["Condition"] == {"StringEquals": own} for way in ways)
 
 
-def test_whoever_operates_an_environment_reaches_its_own_state_and_services_alone() -> None:
+def test_whoever_operates_an_environment_reaches_its_own_tasks_state_and_services_alone() -> None:
     statements = {s["Sid"]: s for s in ALL["operate"]["Statement"]}
-    assert statements["LoadAndSaveState"]["Resource"] == ["arn:aws:s3:::bucket/state/env/*"]
+    assert statements["KeepState"]["Resource"] == ["arn:aws:s3:::bucket/state/env/*"]
     assert statements["FindState"]["Condition"] == {"StringLike": {"s3:prefix": "state/env/*"}}
-    assert statements["HandOverTasks"]["Resource"] == ["arn:aws:s3:::bucket/tasks/*"]
-    services = statements["StopAndResumeServices"]
-    assert services["Resource"] == ["arn:aws:ecs:eu-west-1:123456789012:service/c/*"]
-    assert services["Condition"]["StringEquals"] == {
-        "aws:ResourceTag/agentenv:environment": "env",
-        "aws:ResourceTag/agentenv:role": "session",
+    assert statements["HandOverTasks"]["Resource"] == ["arn:aws:s3:::bucket/tasks/env/*"]
+    for sid, kind in (("StopAndWatch", "task"), ("StopAndResumeServices", "service")):
+        assert statements[sid]["Resource"] == [f"arn:aws:ecs:eu-west-1:123456789012:{kind}/c/*"]
+        condition = statements[sid]["Condition"]
+        assert condition["StringEquals"] == {
+            "aws:ResourceTag/agentenv:environment": "env",
+            "aws:ResourceTag/agentenv:role": "session",
+        }
+        assert condition["ArnEquals"] == {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}
+    watched = [s["Sid"] for s in ALL["operate"]["Statement"] if {"ecs:DescribeTasks", "ecs:StopTask"} & {*s["Action"]}]
+    assert watched == ["StopAndWatch"]
+
+
+def test_a_service_is_stopped_and_resumed_and_not_changed() -> None:
+    (services,) = [s for s in ALL["operate"]["Statement"] if "ecs:UpdateService" in s["Action"]]
+    condition = services["Condition"]
+    assert condition["Null"] == {"ecs:subnet": "true"}
+    assert condition["ArnLikeIfExists"] == {
+        "ecs:task-definition": "arn:aws:ecs:eu-west-1:123456789012:task-definition/fam_*:*"
     }
-    assert services["Condition"]["ArnEquals"] == {"ecs:cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}
+    assert condition["StringEqualsIfExists"] == {"ecs:enable-execute-command": "false"}
+
+
+def test_a_conversation_is_forgotten_with_its_versions_below_the_prefix_alone() -> None:
+    by_action = {action: s for s in ALL["operate"]["Statement"] for action in s["Action"]}
+    assert by_action["s3:DeleteObjectVersion"]["Resource"] == ["arn:aws:s3:::bucket/state/env/*"]
+    assert by_action["s3:ListBucketVersions"]["Condition"] == {"StringLike": {"s3:prefix": "state/env/*"}}
 
 
 def test_the_policy_of_an_operator_fits_into_what_iam_takes() -> None:
+    # The longest stack name that is left in a name, and the longest name of an environment.
+    stack, environment = "s" * 63, "e" * 256
+
+    def name(kind: str, *parts: str, room: int = 0) -> str:
+        return physical_name(kind, "agentenv", stack, *parts, suffix_room=room)
+
     longest = documents.operate(
         Account("0" * 12, "ap-southeast-1", "aws-us-gov"),
-        "c" * 255,
-        "f" * 191,
-        "r" * 64,
-        "e" * 256,
-        log_group="g" * 512,
-        bucket="b" * 63,
-        prefix=state_prefix("e" * 256),
+        name("ecs-cluster"),
+        name("ecs-family", environment, "session", room=FAMILY_KEY_ROOM),
+        name("iam-role", environment, "execution"),
+        environment,
+        log_group=name("log-group", "environment", environment),
+        bucket=name("s3-bucket", "state", "0" * 12),
     )
     # Managed policies: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
     assert len("".join(json.dumps(longest).split())) <= 6144
