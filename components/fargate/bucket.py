@@ -9,6 +9,7 @@ from pulumi_aws import s3
 from components.fargate.scope import Scope
 from components.models.tags import Role
 from components.plans import documents
+from components.plans.documents import Document
 
 OLD_VERSIONS_DAYS = 30
 
@@ -21,6 +22,7 @@ def private_bucket(
     *,
     outlives_stack: bool,
     passing: Mapping[str, int] | None = None,
+    policy: pulumi.Output[Document] | None = None,
 ) -> list[pulumi.Resource]:
     """Make a bucket with all its settings.
 
@@ -32,6 +34,7 @@ def private_bucket(
         outlives_stack: Whether the bucket, its content and all its settings stay when the stack goes; else the bucket
             is emptied and deleted with it.
         passing: Prefix of keys -> days after which what is there goes; old versions of it one day later.
+        policy: Its policy; None for TLS only.
 
     Returns:
         What must stand before anything is put into the bucket.
@@ -90,15 +93,9 @@ def private_bucket(
         rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
         opts=child(),
     )
-    tls_only = s3.BucketPolicy(
-        name,
-        bucket=bucket.id,
-        policy=pulumi.Output.all(scope.account, physical).apply(
-            lambda known: json.dumps(documents.private_bucket(*known))
-        ),
-        opts=child(),
-    )
-    return [closed, encrypted, versioned, owned, tls_only]
+    tls_only = pulumi.Output.all(scope.account, physical).apply(lambda known: documents.private_bucket(*known))
+    judged = s3.BucketPolicy(name, bucket=bucket.id, policy=(policy or tls_only).apply(json.dumps), opts=child())
+    return [closed, encrypted, versioned, owned, judged]
 
 
 def _lifecycle(

@@ -216,7 +216,7 @@ class FargateEnvironment:
             label,
             name=self.scope.name("iam-policy", self.environment.name, "starter"),
             description="Starts, watches and stops the sessions of an environment",
-            policy=pulumi.Output.all(self.scope.account, self.runtime.state.bucket_name).apply(
+            policy=pulumi.Output.all(self.scope.account, self.runtime.state_bucket).apply(
                 lambda known: json.dumps(
                     documents.operate(
                         known[0],
@@ -248,7 +248,7 @@ class FargateEnvironment:
             "log_group": self._log_name,
             "gateway": f"{self.gateway.host}:{GATEWAY_PORT}",
             "starter_policy": self._starter.arn,
-            "state_bucket": self.runtime.state.bucket_name,
+            "state_bucket": self.runtime.state_bucket,
             "start": pulumi.Output.all(self.fence.sessions.id, *self.fence.subnets).apply(
                 lambda known: start_command(
                     self.runtime.cluster_name, tag_value(self.environment.name), known[0], known[1:]

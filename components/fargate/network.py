@@ -47,7 +47,9 @@ class Network(pulumi.ComponentResource):
         private_subnets: Ids of the subnets of unrestricted sessions.
         public_subnets: Ids of the gateways' subnets.
         endpoint_group: Security group of the interface endpoints, None without a session VPC.
+        storage_endpoint: Id of the endpoint by which limited sessions reach S3, None without a session VPC.
         storage_prefix_list: Id of the prefix list of S3, None without a session VPC.
+        nat_address: Public address from which unrestricted sessions reach the internet, None when there are none.
         ready: Resources without which the fence of the network is not whole.
     """
 
@@ -74,7 +76,9 @@ class Network(pulumi.ComponentResource):
         self.private_subnets: list[pulumi.Output[str]] = []
         self.session_vpc: ec2.Vpc | None = None
         self.endpoint_group: ec2.SecurityGroup | None = None
+        self.storage_endpoint: pulumi.Output[str] | None = None
         self.storage_prefix_list: pulumi.Output[str] | None = None
+        self.nat_address: pulumi.Output[str] | None = None
 
         self.egress_vpc = self._vpc("egress", str(ranges.egress_range), Role.GATEWAY, "unrestricted")
         self._public_routes = self._public_side()
@@ -205,6 +209,7 @@ class Network(pulumi.ComponentResource):
         label = f"{self._name}-nat"
         tags = self._scope.tags(Role.SHARED, name=label)
         address = ec2.Eip(label, domain="vpc", tags=tags, opts=self._child(depends_on=[self._internet]))
+        self.nat_address = address.public_ip
         nat = ec2.NatGateway(
             label, allocation_id=address.id, subnet_id=self.public_subnets[0], tags=tags, opts=self._child()
         )
@@ -311,7 +316,7 @@ class Network(pulumi.ComponentResource):
             opts=self._child(),
         )
         self.ready.append(storage)
-        self.storage_prefix_list = storage.prefix_list_id
+        self.storage_endpoint, self.storage_prefix_list = storage.id, storage.prefix_list_id
 
     def _flow_logs_role(self, group: str) -> iam.Role:
         role = iam.Role(

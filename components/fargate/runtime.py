@@ -18,7 +18,7 @@ from components.fargate.network import INTERFACE_ENDPOINTS, Needs, Network
 from components.fargate.provider import provider, required_tags
 from components.fargate.registry import Registry
 from components.fargate.scope import Scope
-from components.fargate.state import StateBucket
+from components.fargate.state import StateBucket, bucket_name
 from components.inputs import checked
 from components.models.environment import DeclaredEnvironment
 from components.models.errors import InvalidInput, Problem, show
@@ -72,13 +72,14 @@ class Fargate(Runtime):
 
         limited = any(e.limited is not None for e in stack.environments)
         hybrid = any(s.pattern is Pattern.HYBRID for s in stack.sessions)
-        self.state = StateBucket(name, self.scope, child, keeps_state=hybrid)
+        self.state_bucket = bucket_name(self.scope, keeps_state=hybrid)
         needs = Needs(
             limited=limited,
             unrestricted=any(e.limited is None for e in stack.environments),
-            state_bucket=self.state.bucket_name,
+            state_bucket=self.state_bucket,
         )
         self.network = Network(f"{name}-network", self.scope, self.logs, stack.network, needs, child)
+        StateBucket(name, self.scope, self.network, child, keeps_state=hybrid)
         self.registry = Registry(f"{name}-registry", self.scope, child)
         self.policies = PolicyBucket(f"{name}-policies", self.scope, required_tags(stack), child)
         # None: `check_stack` refuses them.

@@ -296,6 +296,36 @@ def private_bucket(account: Account, bucket: str) -> Document:
     )
 
 
+def sessions_bucket(account: Account, bucket: str, endpoint: str | None, address: str | None) -> Document:
+    """Policy of the private bucket that sessions reach: presigned URLs are good from the stack's own networks alone.
+
+    A session can tell the URLs that it was given to anybody, and they last for days. Whoever asks with credentials of
+    their own signs no URL, and is not meant.
+
+    Args:
+        account: Where.
+        bucket: Its name.
+        endpoint: Id of the S3 endpoint that limited sessions come by, if there are any.
+        address: Public address that unrestricted sessions come from, if there are any.
+    """
+    condition: dict[str, Any] = {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}
+    # Both are true of a request that lacks what they compare: one by the endpoint has no source address for S3, and one
+    # from outside no endpoint.
+    if endpoint:
+        condition["StringNotEquals"] = {"aws:SourceVpce": endpoint}
+    if address:
+        condition["NotIpAddress"] = {"aws:SourceIp": f"{address}/32"}
+    signed = {
+        "Sid": "SignedAddressesFromSessionsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [_bucket(account, bucket), _bucket(account, bucket, "*")],
+        "Condition": condition,
+    }
+    return document(*private_bucket(account, bucket)["Statement"], signed)
+
+
 def _bucket(account: Account, name: str, key: str | None = None) -> str:
     """ARN of a bucket, or with `key` (may hold `*`) of objects in it."""
     return f"arn:{account.partition}:s3:::{name}" + (f"/{key}" if key else "")

@@ -39,6 +39,7 @@ class Recorder(pulumi.runtime.Mocks):
             "repositoryUrl": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs.get('name')}",
             "digest": DIGEST,
             "prefixListId": "pl-s3",
+            "publicIp": "203.0.113.9",
             "hostedZone": "Z1",
             "keyId": "key",
         }

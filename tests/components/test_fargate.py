@@ -473,6 +473,32 @@ def test_a_stack_has_one_bucket_that_its_sessions_reach(
     )
 
 
+@pytest.mark.parametrize(
+    ("environments", "ways"),
+    [
+        (
+            (OPEN, SHUT),
+            {
+                "StringNotEquals": {"aws:SourceVpce": "agents-network-s3-id"},
+                "NotIpAddress": {"aws:SourceIp": "203.0.113.9/32"},
+            },
+        ),
+        ((SHUT,), {"StringNotEquals": {"aws:SourceVpce": "agents-network-s3-id"}}),
+        ((OPEN,), {"NotIpAddress": {"aws:SourceIp": "203.0.113.9/32"}}),
+    ],
+    ids=["both", "limited", "unrestricted"],
+)
+def test_addresses_in_the_sessions_bucket_are_good_from_their_own_networks_alone(
+    recorder: Recorder, environments: tuple[dict[str, Any], ...], ways: dict[str, Any]
+) -> None:
+    seen = run(recorder, stack(*environments))
+    _, signed = json.loads(of_bucket(seen, "tasks")["BucketPolicy"][0]["policy"])["Statement"]
+    assert signed["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}} | ways
+    # Gateways read their policies with their role, from outside of both networks.
+    (policies,) = [json.loads(one["policy"]) for one in of_bucket(seen, "policies")["BucketPolicy"]]
+    assert [statement["Sid"] for statement in policies["Statement"]] == ["TlsOnly"]
+
+
 def test_the_storage_endpoint_lets_presigned_urls_of_this_account_through_and_no_other_bucket(
     recorder: Recorder,
 ) -> None:

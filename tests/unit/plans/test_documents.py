@@ -109,6 +109,44 @@ def test_a_private_bucket_refuses_what_is_not_tls() -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
+ENDPOINT, NAT = "vpce-1", "203.0.113.9"
+SIGNED = {"s3:authType": "REST-QUERY-STRING"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "refused"),
+    [
+        (SIGNED | {"aws:SourceVpce": ENDPOINT}, False),
+        (SIGNED | {"aws:SourceIp": NAT}, False),
+        (SIGNED | {"aws:SourceVpce": "vpce-2"}, True),
+        (SIGNED | {"aws:SourceIp": "198.51.100.7"}, True),
+        ({"s3:authType": "REST-HEADER", "aws:SourceIp": "198.51.100.7"}, False),
+    ],
+    ids=["limited session", "unrestricted session", "another network", "elsewhere", "credentials of one's own"],
+)
+@pytest.mark.parametrize("ways", [(ENDPOINT, NAT), (ENDPOINT, None), (None, NAT), (None, None)])
+def test_an_address_that_was_signed_is_good_from_the_networks_of_the_sessions_alone(
+    request_: dict[str, str], refused: bool, ways: tuple[str | None, str | None]
+) -> None:
+    tls, signed = documents.sessions_bucket(HERE, "b", *ways)["Statement"]
+    assert tls == documents.private_bucket(HERE, "b")["Statement"][0]
+    assert (signed["Effect"], signed["Principal"], signed["Action"]) == ("Deny", "*", "s3:*")
+    assert signed["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+    comes_by = {request_.get("aws:SourceVpce"), request_.get("aws:SourceIp")}
+    nobody_comes_by_it = request_["s3:authType"] == "REST-QUERY-STRING" and not comes_by & {*filter(None, ways)}
+    assert holds(signed["Condition"], request_) is (refused or nobody_comes_by_it)
+
+
+def holds(condition: dict[str, dict[str, str]], request: dict[str, str]) -> bool:
+    """Whether a condition is true of a request, as IAM has it: one that negates is true of what is not there."""
+    results = []
+    for operator, keys in condition.items():
+        for key, value in keys.items():
+            equal = request.get(key) == value.removesuffix("/32")
+            results.append({"StringEquals": equal, "StringNotEquals": not equal, "NotIpAddress": not equal}[operator])
+    return all(results)
+
+
 def test_the_token_never_has_a_vpc_condition() -> None:
     (token,) = [s for s in ALL["execution"]["Statement"] if s["Action"] == ["ecr:GetAuthorizationToken"]]
     assert "Condition" not in token
