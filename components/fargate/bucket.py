@@ -22,6 +22,7 @@ def private_bucket(
     *,
     outlives_stack: bool,
     passing: Mapping[str, int] | None = None,
+    kept_versions: Mapping[str, int] | None = None,
     policy: pulumi.Output[Document] | None = None,
 ) -> list[pulumi.Resource]:
     """Make a bucket with all its settings.
@@ -34,6 +35,7 @@ def private_bucket(
         outlives_stack: Whether the bucket, its content and all its settings stay when the stack goes; else the bucket
             is emptied and deleted with it.
         passing: Prefix of keys -> days after which what is there goes; old versions of it one day later.
+        kept_versions: Prefix of keys that are written often -> how many old versions of each outlive a day.
         policy: Its policy; None for TLS only.
 
     Returns:
@@ -83,6 +85,7 @@ def private_bucket(
         rules=[
             _lifecycle("old-versions", "", OLD_VERSIONS_DAYS),
             *(_lifecycle(prefix.strip("/"), prefix, 1, days) for prefix, days in sorted((passing or {}).items())),
+            *(_lifecycle(prefix.strip("/"), prefix, 1, newer=n) for prefix, n in sorted((kept_versions or {}).items())),
         ],
         opts=child(depends_on=versioned),
     )
@@ -99,7 +102,7 @@ def private_bucket(
 
 
 def _lifecycle(
-    key: str, prefix: str, old_versions_days: int, days: int | None = None
+    key: str, prefix: str, old_versions_days: int, days: int | None = None, newer: int | None = None
 ) -> s3.BucketLifecycleConfigurationRuleArgs:
     return s3.BucketLifecycleConfigurationRuleArgs(
         id=key,
@@ -107,6 +110,6 @@ def _lifecycle(
         filter=s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
         expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days) if days else None,
         noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-            noncurrent_days=old_versions_days
+            noncurrent_days=old_versions_days, newer_noncurrent_versions=newer
         ),
     )

@@ -6,7 +6,7 @@ from components.fargate.bucket import private_bucket
 from components.fargate.network import Network
 from components.fargate.scope import Scope
 from components.plans import documents
-from components.plans.saved import TASK_DAYS, TASKS
+from components.plans.saved import STATE, STATE_VERSIONS, TASK_DAYS, TASKS
 
 
 class StateBucket(pulumi.ComponentResource):
@@ -39,6 +39,7 @@ class StateBucket(pulumi.ComponentResource):
             self,
             outlives_stack=keeps_state,
             passing={TASKS: TASK_DAYS},
+            kept_versions={STATE: STATE_VERSIONS} if keeps_state else None,
             policy=pulumi.Output.all(scope.account, physical, network.storage_endpoint, network.nat_address).apply(
                 lambda known: documents.sessions_bucket(*known)
             ),

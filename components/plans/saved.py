@@ -4,6 +4,8 @@ from components.plans.names import physical_name
 
 STATE, TASKS = "state/", "tasks/"
 """What keys begin with."""
+STATE_VERSIONS = 5
+"""Old versions of a conversation's state that stay for longer than a day: it is saved at the end of each turn."""
 TASK_DAYS = 1
 """Days after which a task document goes: a run reads it at its start."""
 

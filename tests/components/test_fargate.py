@@ -471,6 +471,12 @@ def test_a_stack_has_one_bucket_that_its_sessions_reach(
         {"days": 1},
         {"noncurrentDays": 1},
     )
+    # State is written at each turn: what is there stays, and of what was there a few.
+    of_state = {
+        key: rule for prefix, rule in rules.items() if prefix == "state/" for key, rule in rule.items() if "xpir" in key
+    }
+    saved = {"noncurrentDays": 1, "newerNoncurrentVersions": 5}
+    assert of_state == ({"noncurrentVersionExpiration": saved} if kept else {})
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,21 @@ def test_the_bucket_of_state_and_tasks_is_private_and_forgets_tasks(deployment: 
     rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     expiring = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule}
     assert expiring == {"tasks/": 1}
+    # The emulator takes every condition for met, so the stand-in keeps the policy as it was written.
+    resources = deployment.stack.export_stack().deployment["resources"]  # type: ignore[index]
+    (policy,) = [one["outputs"]["policy"] for one in resources if one["urn"].endswith("BucketPolicy::agents-tasks")]
+    (signed,) = [one for one in json.loads(policy)["Statement"] if one["Sid"] == "SignedAddressesFromSessionsOnly"]
+    (endpoint,) = [
+        one["VpcEndpointId"]
+        for one in deployment.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+        if one["VpcEndpointType"] == "Gateway"
+    ]
+    (address,) = [one["PublicIp"] for one in deployment.client("ec2").describe_addresses()["Addresses"]]
+    assert signed["Condition"] == {
+        "StringEquals": {"s3:authType": "REST-QUERY-STRING"},
+        "StringNotEquals": {"aws:SourceVpce": endpoint},
+        "NotIpAddress": {"aws:SourceIp": f"{address}/32"},
+    }
 
 
 def test_an_allowed_host_changes_the_policy_and_starts_no_gateway_anew(deployment: Deployment) -> None:
