@@ -17,10 +17,12 @@ class Container:
     Attributes:
         at: Where it stands, for messages.
         body: Its definition, or what a run overrides of it.
+        alone: Whether there is no other beside it.
     """
 
     at: str
     body: Mapping[str, Any]
+    alone: bool
 
     @property
     def environment(self) -> Iterator[tuple[str, Any]]:
@@ -65,4 +67,4 @@ def _parse(text: Any, at: str, path: tuple[str, ...], findings: Findings) -> Ite
         return
     where = ".".join((at, *path))
     for index, body in enumerate(listed):
-        yield Container(f"{where}[{shown(body.get('name', index))}]", body)
+        yield Container(f"{where}[{shown(body.get('name', index))}]", body, alone=len(listed) == 1)

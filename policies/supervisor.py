@@ -6,12 +6,12 @@ supervisor could do otherwise is bounded: no other capability, a read-only root,
 no program but the project's own. Fargate cannot add a capability after ALL was dropped, so there every other one is
 dropped by name.
 
-Whether a container is one is judged by its role, by what it is told of its session, and by what it runs.
+Whether a container is one is judged by its role, by what it is told of its session, and by what it runs: on Fargate it
+is the only one of its task, called `session`, of the stack's session image.
 """
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from components.models.capabilities import FARGATE_DROPPED, SUPERVISOR
@@ -28,6 +28,10 @@ DROPPED = frozenset(FARGATE_DROPPED)
 """What a supervisor on Fargate drops, by name."""
 DECLARATION = "AGENTENV_SESSION"
 """Variable that holds a session's declaration."""
+NAME = "session"
+"""What a session's one container is called on Fargate."""
+_SESSION_IMAGE = re.compile(r"[^/@]+/agentenv/[a-z0-9-]+/session@sha256:[0-9a-f]{64}")
+"""References to what is in a stack's repository of session images."""
 _FAMILY = re.compile(r".*_agents(?:-[0-9a-f]{8})?")
 """Families of definitions for runs of several agents: a run is told its declaration only when it starts."""
 
@@ -43,12 +47,14 @@ def supervises(container: Judged) -> bool:
     if tag(container, Tag.ROLE) != Role.SESSION or items(get(container.props, "command")) != PROGRAM:
         return False
     variables = (str(text).partition("=") for text in items(get(container.props, "envs")))
-    return any(_several(value) for name, _, value in variables if name == DECLARATION)
+    told = [value for name, _, value in variables if name == DECLARATION]
+    # Of two the program takes one, and nobody can tell which.
+    return bool(told) and all(_several(value) for value in told)
 
 
 def supervises_task(definition: Judged, container: Container) -> bool:
     """Whether this container of a task definition is that of several agents."""
-    if tag(definition, Tag.ROLE) != Role.SESSION or _runs_something_else(container.body):
+    if tag(definition, Tag.ROLE) != Role.SESSION or not _is_the_runner(container):
         return False
     told = [value for name, value in container.environment if name == DECLARATION]
     if told:
@@ -56,8 +62,16 @@ def supervises_task(definition: Judged, container: Container) -> bool:
     return bool(_FAMILY.fullmatch(str(get(definition.props, "family"))))
 
 
-def _runs_something_else(body: Mapping[str, Any]) -> bool:
-    return bool(body.get("command") or body.get("entryPoint"))
+def _is_the_runner(container: Container) -> bool:
+    """Whether nothing but the project's own program runs in the task."""
+    body = container.body
+    return (
+        container.alone
+        and body.get("name") == NAME
+        and _SESSION_IMAGE.fullmatch(str(body.get("image"))) is not None
+        and not body.get("command")
+        and not body.get("entryPoint")
+    )
 
 
 def _several(declaration: Any) -> bool:

@@ -164,6 +164,7 @@ CONTAINERS: dict[str, dict[str, Change]] = {
         "by number": (GATEWAY | {"user": "00"}, ("user is",)),
         "forwarder": (FORWARDER | {"user": "0"}, ("user is",)),
         "one agent": (PAIR | {"envs": [ONE_AGENT]}, ("user is '0:0'",)),
+        "one agent and several": (PAIR | {"envs": [*PAIR["envs"], ONE_AGENT]}, ("user is '0:0'",)),
         "agents that nobody declares": (PAIR | {"envs": ["AGENTENV_SESSION=nonsense"]}, ("user is '0:0'",)),
         "several agents behind a command": (
             PAIR | {"command": [*PAIR["command"], "exec", "--", "id"]},

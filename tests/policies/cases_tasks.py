@@ -23,8 +23,12 @@ AT = "containerDefinitions['session']"
 
 def task(**changes: Any) -> dict[str, Any]:
     """Inputs of a task definition: a hardened container and one changed by `changes` (None removes)."""
-    changed = {key: value for key, value in (HARDENED | changes).items() if value is not None}
-    return {"containerDefinitions": json.dumps([HARDENED | {"name": "hardened"}, changed])}
+    return defining(HARDENED | {"name": "hardened"}, HARDENED | changes)
+
+
+def defining(*containers: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of a task definition of these containers; None stands for what is not there."""
+    return {"containerDefinitions": json.dumps([{k: v for k, v in one.items() if v is not None} for one in containers])}
 
 
 PAIR_SESSION = {"name": "AGENTENV_SESSION", "value": '{"agents":[{"name":"a"},{"name":"b"}]}'}
@@ -37,12 +41,14 @@ def dropping(*names: str) -> dict[str, Any]:
     return {"linuxParameters": {"capabilities": {"drop": list(names)}, "initProcessEnabled": True}}
 
 
-SUPERVISOR: dict[str, Any] = {"user": "0:0"} | dropping(*FARGATE_DROPPED)
+SUPERVISOR: dict[str, Any] = (
+    HARDENED | {"user": "0:0", "image": f"{REGISTRY}/agentenv/demo/session{DIGEST}"} | dropping(*FARGATE_DROPPED)
+)
 
 
 def several(around: dict[str, Any] = FAMILY, **changes: Any) -> dict[str, Any]:
     """Inputs of a task definition of several agents."""
-    return task(**SUPERVISOR | changes) | around
+    return defining(SUPERVISOR | changes) | around
 
 
 NOT_SEVERAL: dict[str, dict[str, Any]] = {
@@ -53,6 +59,14 @@ NOT_SEVERAL: dict[str, dict[str, Any]] = {
     "one agent": several(environment=[ONE_AGENT]),
     "a gateway": several(FAMILY | {"tags": GATEWAY}),
     "no role": several({"family": FAMILY["family"]}),
+    "beside another": defining(SUPERVISOR, HARDENED | {"name": "hardened"}) | FAMILY,
+    "another's image": several(image=f"{REGISTRY}/tools{DIGEST}"),
+    "a gateway's image": several(image=f"{REGISTRY}/agentenv/demo/gateway{DIGEST}"),
+    "an image that only sounds so": several(image=f"{REGISTRY}/x/agentenv/demo/session{DIGEST}"),
+    "a service with another's image": several(environment=[PAIR_SESSION], image=f"{REGISTRY}/tools{DIGEST}"),
+    "a service beside another": defining(SUPERVISOR | {"environment": [PAIR_SESSION]}, HARDENED | {"name": "hardened"})
+    | FAMILY,
+    "one agent and several": several(environment=[PAIR_SESSION, ONE_AGENT]),
 }
 """What a supervisor is not, though it starts as root and drops by name."""
 SEVERAL: dict[str, dict[str, Any]] = {
@@ -141,6 +155,17 @@ CASES = [
             ("container-no-capabilities", f"{AT}.linuxParameters.capabilities.drop does not hold ALL"),
         )
         for label, props in NOT_SEVERAL.items()
+    ),
+    *(
+        Case(
+            rule,
+            "violating",
+            "a container of another name",
+            TASK_DEFINITION,
+            several(name="helper"),
+            at=(f"containerDefinitions['helper'].{at}",),
+        )
+        for rule, at in (("container-not-root", "user"), ("container-no-capabilities", "linuxParameters"))
     ),
     Case(
         "container-no-capabilities",
