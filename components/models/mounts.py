@@ -1,10 +1,11 @@
 """What is put into a session's container before its agent starts."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from components.models.errors import Model
+from components.models.errors import Model, Problem, show
 
 
 def _mount_path(value: str) -> str:
@@ -17,21 +18,83 @@ def _mount_path(value: str) -> str:
 MountPath = Annotated[str, AfterValidator(_mount_path), StringConstraints(max_length=1024)]
 
 
+def _repository(value: str) -> str:
+    _, owner, name = value.rsplit("/", 2)
+    if owner in (".", "..") or name.removesuffix(".git") in ("", ".", ".."):
+        raise ValueError("names no repository. Fix: write it like https://github.com/OWNER/REPOSITORY")
+    return value
+
+
 class FileMount(Model):
     """An uploaded file put into the container before the agent starts (wire: a session's `file` resource)."""
 
     type: Literal["file"]
-    file_id: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    file_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,256}$")]
     mount_path: MountPath | None = None
+
+    @property
+    def target(self) -> str:
+        """Where it is put."""
+        return self.mount_path or f"/workspace/{self.file_id}"
 
 
 class RepositoryMount(Model):
     """A GitHub repository put into the container (wire: a session's `github_repository` resource)."""
 
     type: Literal["github_repository"]
-    url: Annotated[str, StringConstraints(pattern=r"^https://github\.com/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
+    url: Annotated[
+        str,
+        StringConstraints(pattern=r"^https://github\.com/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"),
+        AfterValidator(_repository),
+    ]
     checkout: Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")] | None = None
     mount_path: MountPath | None = None
 
+    @property
+    def target(self) -> str:
+        """Where it is put."""
+        return self.mount_path or f"/workspace/{self.url.rpartition('/')[2].removesuffix('.git')}"
+
 
 Mount = Annotated[FileMount | RepositoryMount, Field(discriminator="type")]
+
+
+def mount_problems(mounts: Sequence[Mount], *, has_route: bool, has_command: bool) -> list[Problem]:
+    """What is wrong with the mounts of one session.
+
+    Args:
+        mounts: All of them.
+        has_route: Whether the session reaches the model's API by its gateway, which files are fetched from.
+        has_command: Whether a program of the team's own runs instead of the agent runner, which mounts.
+    """
+    if mounts and has_command:
+        return [
+            Problem(
+                "mounts",
+                show(list(mounts)),
+                "the agent runner mounts, and a command of your own runs instead of it",
+                "remove them, and have the command fetch what it needs",
+            )
+        ]
+    found = []
+    targets = [one.target for one in mounts]
+    for index, one in enumerate(mounts):
+        if isinstance(one, FileMount) and not has_route:
+            found.append(
+                Problem(
+                    f"mounts[{index}].file_id",
+                    show(one.file_id),
+                    "files are fetched by the route to the model's API, and the session has none",
+                    "add a secret ANTHROPIC_API_KEY with inject",
+                )
+            )
+        if one.target in targets[:index]:
+            found.append(
+                Problem(
+                    f"mounts[{index}].mount_path",
+                    show(one.target),
+                    "another mount of this session lies there already",
+                    "give each mount a mount_path of its own",
+                )
+            )
+    return found

@@ -10,11 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from components.models.errors import NOT_SHOWN, InvalidInput, Model, Problem, show
 from components.models.hosts import url_host
-from components.models.mounts import Mount
+from components.models.mounts import Mount, mount_problems
 from components.models.secrets import MODEL_SECRETS, Secret, VariableName
 
 MOST_AGENTS = 20
 """Agents of one session: each has a user of its own in the image."""
+SHARED_FOLDER = "shared"
+"""Below `/workspace`, beside the folders of the agents, which have their names."""
 _NO_TOKEN = hashlib.sha256(b"").hexdigest()
 
 
@@ -29,6 +31,12 @@ def _slug(value: str) -> str:
 
 Slug = Annotated[str, AfterValidator(_slug)]
 """A name that ends up in resource names, DNS labels and log streams."""
+
+
+def _agent_name(value: str) -> str:
+    if value == SHARED_FOLDER:
+        raise ValueError("is the name of the folder that several agents share. Fix: write it like reviewer")
+    return value
 
 
 def _mcp_url(value: str) -> str:
@@ -95,7 +103,7 @@ class Agent(Model):
     Sessions do not time out by themselves: `max_turns` is what ends a run, and the policy pack demands it.
     """
 
-    name: Slug = "agent"
+    name: Annotated[Slug, AfterValidator(_agent_name)] = "agent"
     model: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_.:/@\[\]-]+$")]
     """An alias (`sonnet`) or a full model id."""
     system: Annotated[str, StringConstraints(max_length=100_000)] | None = None
@@ -219,6 +227,7 @@ class Session(Model):
             *self._field_problems(),
             *self._service_problems(),
             *self._route_problems(),
+            *mount_problems(self.mounts, has_route=self.model_route is not None, has_command=bool(self.command)),
         ]
         if problems:
             raise InvalidInput(problems)
@@ -230,12 +239,7 @@ class Session(Model):
             found.append(Problem("agents", "", "both agent and agents are given", "put all of them under agents"))
         if not self.all_agents and not self.command:
             found.append(
-                Problem(
-                    "agent",
-                    "",
-                    "a session needs something to run",
-                    "add agent, agents, or a command of your own",
-                )
+                Problem("agent", "", "a session needs something to run", "add agent, agents, or a command of your own")
             )
         several = (Pattern.SINGLE_CONTAINER, Pattern.LONG_RUNNING)
         if len(self.all_agents) > 1 and self.pattern not in several:
@@ -281,12 +285,7 @@ class Session(Model):
         found = []
         if self.schedule and self.pattern is not Pattern.EPHEMERAL:
             found.append(
-                Problem(
-                    "schedule",
-                    "",
-                    f"only an ephemeral session is scheduled, this one is {self.pattern}",
-                    "remove it",
-                )
+                Problem("schedule", "", f"only an ephemeral session is scheduled, no {self.pattern} one", "remove it")
             )
         if self.schedule and self.schedule.prompt is None and not self.command:
             found.append(

@@ -65,7 +65,14 @@ EVERYTHING: dict[str, Any] = {
                 "allowed_tools": ["tool-x"],
             },
             "resources": {"cpu": 4, "memory_gib": 9, "disk_gib": 77, "architecture": "arm64", "spot": True},
-            "secrets": [{"name": "SECRET_X", "source": f"{ARN}:env-x-AbCdEf"}],
+            "secrets": [
+                {"name": "SECRET_X", "source": f"{ARN}:env-x-AbCdEf"},
+                {
+                    "name": "ANTHROPIC_API_KEY",
+                    "source": f"{ARN}:model-x-AbCdEf",
+                    "inject": {"origin": "https://api.anthropic.com", "header": "x-api-key"},
+                },
+            ],
             "variables": {"VARIABLE_X": "variable-value-x"},
             "mounts": [
                 {"type": "file", "file_id": "file-x", "mount_path": "/workspace/file-x"},

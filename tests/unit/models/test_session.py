@@ -24,6 +24,8 @@ def agents(count: int) -> list[dict[str, Any]]:
 
 SERVICE: dict[str, Any] = {"pattern": "long_running", "ports": [8080], "token_sha256": HASH}
 TOGETHER: dict[str, Any] = {"pattern": "single_container", "agent": None, "agents": agents(2)}
+FILE = {"type": "file", "file_id": "file_1"}
+REPOSITORY = {"type": "github_repository", "url": "https://github.com/o/r"}
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
     # fields, path in the error, part of the rule, part of the fix
     (SERVICE | {"token_sha256": None}, "token_sha256", "could give it orders", "agentenv token"),
@@ -42,6 +44,27 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"secrets": [KEY | {"inject": None}]}, "secrets[0].inject", "stays with the gateway", "x-api-key"),
     ({"secrets": [KEY, KEY | {"name": "ANTHROPIC_AUTH_TOKEN"}]}, "secrets[1].name", "already", "one of the two"),
     ({"secrets": [KEY | {"name": "ANTHROPIC_BASE_URL"}]}, "secrets[0].name", "set by the runtime", "another name"),
+    (TOGETHER | {"agents": [*agents(1), {"name": "shared", "model": "m"}]}, "agents[1].name", "share", "reviewer"),
+    ({"mounts": [FILE]}, "mounts[0].file_id", "the session has none", "ANTHROPIC_API_KEY"),
+    ({"mounts": [FILE | {"file_id": "../x"}]}, "mounts[0].file_id", "form", ""),
+    ({"mounts": [FILE | {"file_id": "x" * 257}]}, "mounts[0].file_id", "form", ""),
+    ({"mounts": [REPOSITORY], "agent": None, "command": ["x"]}, "mounts", "instead of it", "fetch what it needs"),
+    (
+        {"mounts": [REPOSITORY, {"type": "github_repository", "url": "https://github.com/p/r.git"}]},
+        "mounts[1].mount_path",
+        "lies there already",
+        "of its own",
+    ),
+    (
+        {"mounts": [REPOSITORY, FILE | {"mount_path": "/workspace/r"}], "secrets": [KEY]},
+        "mounts[1].mount_path",
+        "lies there already",
+        "of its own",
+    ),
+    *(
+        ({"mounts": [REPOSITORY | {"url": f"https://github.com/{name}"}]}, "mounts[0].url", "no repository", "OWNER")
+        for name in ("o/.", "o/..", "o/.git", "o/...git", "../r")
+    ),
     ({"variables": {"LD_PRELOAD": "x"}}, "variables", "set by the runtime", "another name"),
 ]
 
@@ -76,3 +99,11 @@ def test_the_models_credential_is_the_one_with_its_name() -> None:
     assert found is not None
     assert found.name == "ANTHROPIC_API_KEY"
     assert session(secrets=[crm]).model_route is None
+
+
+def test_files_and_repositories_are_mounted_side_by_side() -> None:
+    found = session(mounts=[FILE, REPOSITORY, REPOSITORY | {"mount_path": "/workspace/again"}], secrets=[KEY])
+    assert [one.target for one in found.mounts] == ["/workspace/file_1", "/workspace/r", "/workspace/again"]
+    # The name of a folder that an agent alone does not have: refused all the same, since others may join it.
+    with pytest.raises(InvalidInput, match=r"agent\.name = 'shared'"):
+        session(agent={"name": "shared", "model": "m"})

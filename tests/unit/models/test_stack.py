@@ -54,6 +54,11 @@ def session(**fields: Any) -> dict[str, Any]:
     return {"name": "s", "environment": "open", "pattern": "ephemeral", "agent": {"model": "m"}} | fields
 
 
+MODEL_KEY = {
+    "name": "ANTHROPIC_API_KEY",
+    "source": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:model-AbCdEf",
+    "inject": {"origin": "https://api.anthropic.com", "header": "x-api-key"},
+}
 BAD: list[tuple[str, Any, str, str, str]] = [
     # path to change, value, path in the error, part of the rule, part of the fix
     ("runtim", "x", "runtim", "no such field", "did you mean 'runtime'"),
@@ -80,7 +85,7 @@ BAD: list[tuple[str, Any, str, str, str]] = [
     ("sessions.1", session(name="report"), "sessions[1].name", "already taken", "name of its own"),
     (
         "sessions.1",
-        session(environment="own", mounts=[{"type": "file", "file_id": "f"}]),
+        session(environment="own", mounts=[{"type": "file", "file_id": "f"}], secrets=[MODEL_KEY]),
         "sessions[1].mounts[0].type",
         "self_hosted",
         "cloud environment",
