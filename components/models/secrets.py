@@ -1,12 +1,13 @@
 """Variables and secrets of a session: what they may be called, and where secrets are kept."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from components.models.errors import Model
+from components.models.errors import Model, Problem, show
 from components.models.hosts import url_host
 
 RESERVED_VARIABLES = frozenset(
@@ -24,6 +25,9 @@ RESERVED_VARIABLES = frozenset(
     }
 )
 """Environment variables that the runtime sets: a session that sets them would step round the fence or its keys."""
+
+HELD_BY_AGENTS = frozenset({"CLAUDE_CODE_OAUTH_TOKEN"})
+"""Environment variables by which an agent's program would hold a credential of the model itself."""
 
 UNTOUCHED_HEADERS = frozenset(
     {
@@ -60,6 +64,11 @@ def _credential_header(value: str) -> str:
 def _variable(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", value):
         raise ValueError("is not an environment variable's name. Fix: use letters, digits and underscores")
+    if value.upper() in HELD_BY_AGENTS:
+        raise ValueError(
+            "would hand the agent its credential of the model. Fix: write a secret ANTHROPIC_API_KEY with inject, "
+            "which the gateway adds to its requests"
+        )
     if value.upper() in RESERVED_VARIABLES or value.upper().startswith(("AGENTENV_", "LD_")):
         raise ValueError("is set by the runtime and cannot be set by a session. Fix: choose another name")
     return value
@@ -67,8 +76,9 @@ def _variable(value: str) -> str:
 
 VariableName = Annotated[str, AfterValidator(_variable)]
 
-MODEL_SECRETS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
-"""Names of the secret that pays for the model: the gateway adds it, no session holds it."""
+MODEL_SECRETS: Mapping[str, str] = {"ANTHROPIC_API_KEY": "x-api-key", "ANTHROPIC_AUTH_TOKEN": "authorization"}
+"""Names of the secret that pays for the model, each with the header that carries it: the gateway adds it, no session
+holds it."""
 
 
 def _secret_name(value: str) -> str:
@@ -117,3 +127,43 @@ class Secret(Model):
     """The environment variable that holds it, or with `inject` the name of the gateway's route."""
     source: SecretReference
     inject: Injection | None = None
+
+
+def route_problems(secrets: Sequence[Secret]) -> list[Problem]:
+    """What is wrong with how a session's secrets pay for its model."""
+    found = []
+    known: str | None = None
+    for index, secret in enumerate(secrets):
+        header = MODEL_SECRETS.get(secret.name)
+        if header is None:
+            continue
+        if secret.inject is None:
+            found.append(
+                Problem(
+                    f"secrets[{index}].inject",
+                    "",
+                    f"{secret.name} stays with the gateway, which adds it to the agent's requests",
+                    f'write inject: {{origin: "https://api.anthropic.com", header: {header}}}',
+                )
+            )
+        elif secret.inject.header != header:
+            found.append(
+                Problem(
+                    f"secrets[{index}].inject.header",
+                    show(secret.inject.header),
+                    f"the model's API takes {secret.name} in the header {header}",
+                    f"write header: {header}"
+                    + (", and keep `Bearer ` in front of the token in the secret" if header == "authorization" else ""),
+                )
+            )
+        if known is not None:
+            found.append(
+                Problem(
+                    f"secrets[{index}].name",
+                    show(secret.name),
+                    f"the model is reached by {known} already",
+                    "keep one of the two",
+                )
+            )
+        known = secret.name
+    return found

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from components.models.errors import NOT_SHOWN, InvalidInput, Model, Problem, show
 from components.models.hosts import url_host
 from components.models.mounts import Mount, mount_problems
-from components.models.secrets import MODEL_SECRETS, Secret, VariableName
+from components.models.secrets import MODEL_SECRETS, Secret, VariableName, route_problems
 
 MOST_AGENTS = 20
 """Agents of one session: each has a user of its own in the image."""
@@ -226,7 +226,7 @@ class Session(Model):
             *self._agent_problems(),
             *self._field_problems(),
             *self._service_problems(),
-            *self._route_problems(),
+            *route_problems(self.secrets),
             *mount_problems(self.mounts, has_route=self.model_route is not None, has_command=bool(self.command)),
         ]
         if problems:
@@ -366,31 +366,4 @@ class Session(Model):
                     "remove it; a command of your own looks after its ports itself",
                 )
             )
-        return found
-
-    def _route_problems(self) -> list[Problem]:
-        found = []
-        known: str | None = None
-        for index, secret in enumerate(self.secrets):
-            if secret.name not in MODEL_SECRETS:
-                continue
-            if secret.inject is None:
-                found.append(
-                    Problem(
-                        f"secrets[{index}].inject",
-                        "",
-                        f"{secret.name} stays with the gateway, which adds it to the agent's requests",
-                        'write inject: {origin: "https://api.anthropic.com", header: x-api-key}',
-                    )
-                )
-            if known is not None:
-                found.append(
-                    Problem(
-                        f"secrets[{index}].name",
-                        show(secret.name),
-                        f"the model is reached by {known} already",
-                        "keep one of the two",
-                    )
-                )
-            known = secret.name
         return found
