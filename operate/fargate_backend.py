@@ -18,6 +18,7 @@ from operate.fargate_services import Service
 from operate.fargate_stack import Stack
 from operate.fargate_state import Place
 from operate.fargate_tasks import POLL_SECONDS, START_SECONDS, Fargate
+from operate.messages import no_way_in
 from operate.orders import check, check_conversation
 from operate.outputs import FargateSession, Outputs
 from operate.runs import Kept, Order, RunInfo
@@ -58,6 +59,8 @@ class FargateRuns:
                 "Fix: name another, or remove its archived_at and run pulumi up."
             )
         asked = asked_of(session)
+        if asked.service and order.asks:
+            raise no_way_in(order.session)
         check(order, asked)
         if asked.service:
             return self._start_service(order, progress)
@@ -75,11 +78,6 @@ class FargateRuns:
         service = self._stack.service(order.session)
         if service is None:
             raise unreachable(f"Session {order.session!r} has no ECS service. Fix: run pulumi up.")
-        if order.prompt is not None:
-            raise usage(
-                f"Session {order.session!r} serves its port where this machine does not reach it. "
-                "Fix: POST /messages from inside its network."
-            )
         progress("starting")
         return service.start()
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from operate.evidence import Progress
-from operate.failures import unreachable, usage
+from operate.failures import Failure, unreachable, usage
 
 TOKEN = "AGENTENV_TOKEN"  # noqa: S105 - the variable that holds it
 READY_SECONDS, PAUSE_SECONDS = 60.0, 0.2
@@ -29,6 +29,14 @@ def token() -> str:
             f"Fix: set {TOKEN} to what agentenv token printed when token_sha256 was written."
         )
     return found
+
+
+def no_way_in(session: str) -> Failure:
+    """A message to a service that nobody can talk to."""
+    return usage(
+        f"Session {session!r} is a service, and nothing on Fargate reaches its port yet. "
+        "Fix: leave out what it is to do and have a command of yours ask for work, or run it on a Docker host."
+    )
 
 
 def send(address: str, text: str, held: str, progress: Progress, conversation: str | None = None) -> dict[str, Any]:

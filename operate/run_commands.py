@@ -255,11 +255,10 @@ def _served(runs: Runs, deployed: Outputs, info: RunInfo, order: Order, *, follo
 
 def _message(deployed: Outputs, info: RunInfo, text: str, *, as_json: bool) -> None:
     session = deployed.session(info.session)
-    if not isinstance(session, DockerSession) or not session.ports:
-        raise usage(
-            f"Session {info.session!r} serves its port where this machine does not reach it. "
-            "Fix: POST /messages from inside its network."
-        )
+    if not isinstance(session, DockerSession):
+        raise messages.no_way_in(info.session)
+    if not session.ports:
+        raise usage(f"Session {info.session!r} serves no port. Fix: leave out --prompt, or give the session ports.")
     address = session.ports[str(session.session.ports[0])]
     with waiting(f"message to {info.session}") as progress:
         answer = messages.send(address, text, messages.token(), progress)

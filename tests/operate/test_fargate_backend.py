@@ -310,8 +310,9 @@ def test_what_was_never_kept_is_not_gone_on_with(aws: Aws, runs: FargateRuns) ->
         (Order("desk", "x", env={"PLAIN": "y"}), "set by session 'desk' itself"),
         (Order("desk", "x", env={"GH_TOKEN": "y"}), "set by session 'desk' itself"),
         (Order("dusk", "x"), "did you mean 'desk'"),
-        (Order("chat", "x"), "this machine does not reach it"),
-        (Order("chat", input=("x",)), "one message at a time"),
+        (Order("chat", "x"), "nothing on Fargate reaches its port yet"),
+        (Order("chat", input=("x",)), "nothing on Fargate reaches its port yet"),
+        (Order("chat", env={"TONE": "kind"}), "without --env"),
     ],
 )
 def test_orders_that_cannot_be_carried_out_start_nothing(aws: Aws, runs: FargateRuns, order: Order, said: str) -> None:
