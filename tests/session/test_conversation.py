@@ -1,8 +1,10 @@
 """One agent's conversation, by the real `claude` program: how it starts, fails, is interrupted, and what it is told."""
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -88,6 +90,14 @@ def program(place: Place) -> int:
     return found
 
 
+def until_more(model: ModelApi, asked: int) -> None:
+    """Wait until the program asks for more by itself."""
+    end = time.monotonic() + 30
+    while len(model.requests) == asked:
+        assert time.monotonic() < end, "the program asks for nothing"
+        time.sleep(0.05)
+
+
 def said(agent: AgentSettings, place: Place, prompt: str) -> TurnResult:
     """What one turn of a new conversation gives."""
 
@@ -158,6 +168,39 @@ def test_the_note_follows_the_agents_instructions_or_the_programs_own(place: Pla
     assert "You are a careful clerk." in given
     assert given.rstrip().endswith(note or "clerk.")
     assert len(given) < 1000
+
+
+HELPER = """x
+fake: tool Agent '{"description": "d", "prompt": "y\\nfake: slow 1; say helped", "subagent_type": "general-purpose"}'
+fake: tell"""
+
+
+def test_a_turn_ends_after_the_helpers_that_it_has_begun(place: Place) -> None:
+    async def talk() -> list[TurnResult]:
+        async with opened(Conversation(AGENT, place, lambda *_: None)) as conversation:
+            return [await conversation.turn(HELPER), await conversation.turn("x\nfake: say two")]
+
+    first, second = asyncio.run(talk())
+    assert "helped" in first.text
+    assert second.text == "two"
+
+
+def test_a_task_in_the_background_answers_no_later_prompt(place: Place, tmp_path: Path, model: ModelApi) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    task = json.dumps({"command": f"cat {gate}", "run_in_background": True, "description": "d"})
+    variables = {name: value for name, value in place.variables.items() if not name.endswith("BACKGROUND_TASKS")}
+
+    async def talk() -> list[TurnResult]:
+        there = Place(place.cwd, variables)
+        async with opened(Conversation(AGENT, there, lambda *_: None)) as conversation:
+            first = await conversation.turn(f"x\nfake: tool Bash '{task}'; say started")
+            asked = len(model.requests)
+            await asyncio.to_thread(gate.write_text, "done")
+            await asyncio.to_thread(until_more, model, asked)
+            return [first, await conversation.turn("x\nfake: say two"), await conversation.turn("x\nfake: say three")]
+
+    assert [result.text for result in asyncio.run(talk())] == ["started", "two", "three"]
 
 
 @asynccontextmanager

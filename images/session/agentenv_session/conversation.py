@@ -4,7 +4,7 @@ import asyncio
 import signal
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -156,15 +156,18 @@ class Conversation:
         client = self._client
         if client is None:
             raise RuntimeError("the conversation is not open")
-        await client.query(text)
+        prompt = str(uuid.uuid4())
+        await client.query(_message(text, prompt))
         said = ""
-        async for message in client.receive_response():
+        async for message in client.receive_messages():
             if isinstance(message, AssistantMessage):
                 said = self._told(message) or said
             elif isinstance(message, UserMessage):
                 self._results(message)
             elif isinstance(message, ResultMessage):
-                return await self._ended(message, said)
+                if _answers(message, prompt):
+                    return await self._ended(message, said)
+                said = ""
         raise RuntimeError("the claude program ended in the middle of a turn")
 
     def _told(self, message: AssistantMessage) -> str:
@@ -255,6 +258,23 @@ def _tools(
         return "bypassPermissions", None, []
     built_in = [name.partition("(")[0] for name in allowed if not name.startswith("mcp__")]
     return "dontAsk", list(dict.fromkeys(built_in)), list(allowed)
+
+
+async def _message(text: str, prompt: str) -> AsyncIterator[dict[str, Any]]:
+    """One message of the user; by its id, a result tells whether it answers it."""
+    yield {
+        "type": "user",
+        "message": {"role": "user", "content": text},
+        "parent_tool_use_id": None,
+        "session_id": "default",
+        "uuid": prompt,
+    }
+
+
+def _answers(message: ResultMessage, prompt: str) -> bool:
+    """Whether a result is the end of this prompt's turn, and not of one that a task in the background has begun."""
+    injected = message.origin is not None and message.origin.get("kind") == "task-notification"
+    return not injected or prompt in (message.user_message_uuids or ())
 
 
 def _transport(url: str) -> str:

@@ -12,6 +12,8 @@ PRIVATE = ("AGENTENV_TASK", "AGENTENV_TASK_URL")
 """Variables with a task document, which may hold tokens and addresses: no program but the runner gets them."""
 _QUIET = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    # A turn that ends before its helpers do would leave their answer to the next one, or to nobody.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
 }
