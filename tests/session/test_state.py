@@ -4,14 +4,16 @@ import io
 import os
 import socket
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
+from typing import cast
 
 import pytest
 from agentenv_session import state as states
 from agentenv_session.keeping import Keeper
 from agentenv_session.state import BrokenStateError, Kept, State
-from agentenv_session.stores import Volume
+from agentenv_session.stores import Store, Volume
 from agentenv_session.transcript import Transcript
 
 ENTRY = {"type": "user", "uuid": "u1", "text": "é\u2028"}
@@ -104,6 +106,46 @@ def test_a_member_that_leads_elsewhere_is_refused(
     with pytest.raises(BrokenStateError, match="leads elsewhere"):
         states.read(file, workspace)
     assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_kept_however_deep_they_are(tmp_path: Path) -> None:
+    folder, other = tmp_path / "w", tmp_path / "other"
+    other.mkdir()
+    deep = "/".join(["a"] * 1100)
+    subprocess.run(["mkdir", "-p", folder / deep], check=True)
+    try:
+        states.fingerprint(made(), folder)
+        states.read(written(tmp_path, folder), other)
+        assert (other / deep).is_dir()
+    finally:
+        # pytest removes what is left of earlier runs by recursion.
+        subprocess.run(["rm", "-rf", folder, other], check=True)
+
+
+def test_a_file_of_the_far_future_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, other = tmp_path / "w", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (folder / "late").touch()
+    late = 9223372036854775807
+    # Not every file system holds such a time.
+    monkeypatch.setattr(Path, "lstat", lambda path: os.stat_result([*os.lstat(path)[:8], late, late]))
+    file = written(tmp_path, folder)
+    monkeypatch.undo()
+    states.read(file, other)
+    assert (other / "late").stat().st_mtime == 2**33 - 1
+
+
+def test_a_save_that_fails_for_any_reason_is_told(tmp_path: Path, workspace: Path) -> None:
+    told: list[str] = []
+
+    class Broken:
+        def keep(self, *_: object) -> int:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    keeper = Keeper(cast(Store, Broken()), workspace, tmp_path, lambda event, _: told.append(event))
+    assert not keeper.save(made())
+    assert told == ["state_save_failed"]
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:

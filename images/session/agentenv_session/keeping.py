@@ -7,7 +7,7 @@ from pathlib import Path
 from agentenv_session import state as states
 from agentenv_session.events import Emit
 from agentenv_session.state import State
-from agentenv_session.stores import Store, StoreError
+from agentenv_session.stores import Store
 
 
 class Keeper:
@@ -55,8 +55,8 @@ class Keeper:
             if found == self._saved:
                 return True
             written = self._store.keep(lambda target: states.write(state, self._workspace, target), self._scratch)
-        except (StoreError, OSError) as error:
-            self._emit("state_save_failed", {"problem": str(error)})
+        except Exception as error:  # noqa: BLE001 - whatever an agent has left in its folder: a save that fails is told
+            self._emit("state_save_failed", {"problem": str(error) or repr(error)})
             return False
         self._saved = found
         self._emit("state_saved", {"bytes": written, "seconds": round(time.monotonic() - began, 3)})

@@ -14,7 +14,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,17 @@ VERSION = 1
 _HEAD, _TRANSCRIPTS, _WORKSPACE, _COMPLETE = "state.json", "transcripts/", "workspace/", "complete"
 _CHUNK = 1024 * 1024
 _MOST_HEAD = 16 * 1024 * 1024
+_LAST_TIME = 2**33 - 1
+
+_UNREADABLE = (
+    tarfile.TarError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class BrokenStateError(Exception):
@@ -57,6 +68,11 @@ class State:
 
     session: str
     conversations: dict[str, Kept] = field(default_factory=dict)
+
+    def copy(self) -> "State":
+        """As it is now: a thread saves it while the conversations go on."""
+        kept = {name: replace(one, transcript=one.transcript.copy()) for name, one in self.conversations.items()}
+        return replace(self, conversations=kept)
 
 
 def write(state: State, workspace: Path, target: IO[bytes]) -> int:
@@ -118,7 +134,15 @@ def read(source: Path, workspace: Path) -> State:
                 _check_name(member)
             _empty(workspace)
             _extract(archive, inner, workspace)
-    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        tarfile.TarError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise BrokenStateError(f"the kept state cannot be read ({error!r}). Fix: begin a new conversation.") from None
     return state
 
@@ -170,7 +194,7 @@ def _add_file(archive: tarfile.TarFile, path: Path, name: str) -> None:
         if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode) or stat.S_ISLNK(about.st_mode)):
             return
         member = tarfile.TarInfo(name)
-        member.mode, member.mtime = stat.S_IMODE(about.st_mode) & 0o777, int(about.st_mtime)
+        member.mode, member.mtime = stat.S_IMODE(about.st_mode) & 0o777, _time(about.st_mtime)
         if stat.S_ISDIR(about.st_mode):
             member.type = tarfile.DIRTYPE
             archive.addfile(member)
@@ -184,6 +208,11 @@ def _add_file(archive: tarfile.TarFile, path: Path, name: str) -> None:
     except FileNotFoundError:
         # Gone since it was listed.
         return
+
+
+def _time(told: float) -> int:
+    """A time as far as every file system takes it: an agent dates its files as it likes."""
+    return int(min(max(told, 0), _LAST_TIME))
 
 
 def _opened(path: Path, mode: int) -> IO[bytes]:
@@ -214,27 +243,49 @@ class _Filled:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Everything below `folder`, a folder before what is in it; a link is not followed."""
+    # No recursion: an agent makes folders as deep as it likes.
+    opened = [_Folder(folder)]
     try:
-        about = folder.lstat()
-        mode, needed = stat.S_IMODE(about.st_mode), stat.S_IRUSR | stat.S_IXUSR
-        # The agent's own folder, which it has taken its own rights from.
-        closed = about.st_uid == os.geteuid() and mode & needed != needed
-        if closed:
-            folder.chmod(mode | stat.S_IRWXU)
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-            for entry in found:
-                path = Path(entry.path)
-                yield path
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(path)
-        finally:
-            if closed:
-                folder.chmod(mode)
-    except FileNotFoundError:
-        # Gone since it was listed.
-        return
+        while opened:
+            entry = next(opened[-1].entries, None)
+            if entry is None:
+                opened.pop().close()
+                continue
+            path = Path(entry.path)
+            yield path
+            if entry.is_dir(follow_symlinks=False):
+                opened.append(_Folder(path))
+    finally:
+        while opened:
+            opened.pop().close()
+
+
+class _Folder:
+    """What is in a folder, in the order of its names; nothing where it is gone since it was listed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mode: int | None = None
+        self.entries: Iterator[os.DirEntry[str]] = iter(())
+        with suppress(FileNotFoundError):
+            about = folder.lstat()
+            mode, needed = stat.S_IMODE(about.st_mode), stat.S_IRUSR | stat.S_IXUSR
+            # The agent's own folder, which it has taken its own rights from.
+            if about.st_uid == os.geteuid() and mode & needed != needed:
+                folder.chmod(mode | stat.S_IRWXU)
+                self._mode = mode
+            try:
+                with os.scandir(folder) as entries:
+                    self.entries = iter(sorted(entries, key=lambda entry: entry.name))
+            except OSError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Give it the rights that it had."""
+        if self._mode is not None:
+            with suppress(FileNotFoundError):
+                self._folder.chmod(self._mode)
 
 
 def _verify(source: Path) -> None:
@@ -304,7 +355,7 @@ def _extract(archive: tarfile.TarFile, members: list[tarfile.TarInfo], workspace
             with path.open("xb") as target:
                 if stream is not None:
                     shutil.copyfileobj(stream, target, _CHUNK)
-            os.utime(path, (member.mtime, member.mtime))
+            os.utime(path, (_time(member.mtime), _time(member.mtime)))
             path.chmod(member.mode & 0o777)
     for member, path in places:
         if member.issym():

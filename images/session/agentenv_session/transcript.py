@@ -24,6 +24,13 @@ class Transcript:
         for subpath, entry in entries:
             self._add(subpath, entry)
 
+    def copy(self) -> "Transcript":
+        """As it is now, whatever is added later."""
+        other = Transcript(self.session_id)
+        other._entries = {subpath: [*entries] for subpath, entries in self._entries.items()}
+        other._seen, other.changes = {*self._seen}, self.changes
+        return other
+
     @property
     def empty(self) -> bool:
         """Whether nothing was said yet."""
