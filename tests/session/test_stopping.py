@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from agentenv_session import run
+from agentenv_session import run, serve
 from agentenv_session.aside import aside, done_before
+from agentenv_session.conversation import Conversation
 from agentenv_session.keeping import Keeper
+from agentenv_session.layout import Layout
+from agentenv_session.outcomes import Outcome
 from agentenv_session.results import AgentResult
+from agentenv_session.settings import AgentSettings, Declaration, Task
 from agentenv_session.state import State
 
 from tests.session.box import Box, ended
@@ -76,6 +80,54 @@ def test_a_last_save_that_takes_too_long_is_loud_and_not_begun_again(monkeypatch
         stuck.end.set()
     assert stuck.calls == 1
     assert [event for event, _ in told] == ["state_save_failed"]
+
+
+class Starting:
+    """A program that is long in starting."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def open(self, **_: object) -> None:
+        """Wait for what does not come."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+    async def close(self) -> None:
+        """There is none before it."""
+
+
+def test_a_program_that_is_long_in_starting_holds_up_no_stop() -> None:
+    starting = Starting()
+    job = run.Job(
+        cast(Declaration, None), cast(Task, None), AgentSettings("a", "m"), {}, Layout(), Path(), Path(), Path()
+    )
+    result = AgentResult("a")
+
+    async def stop() -> bool:
+        one = run._Run(job, lambda *_: None, result, "c")
+        one.stopping.set()
+        async with asyncio.timeout(10):
+            return await one._ready(cast(Conversation, starting), 0)
+
+    assert asyncio.run(stop()) is False
+    assert (result.outcome, starting.ended) == (Outcome.STOPPED, True)
+
+
+def test_a_service_that_fails_says_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, Any]] = []
+    agent = AgentSettings("a", "m")
+    declaration = Declaration("s", "e", "long_running", (agent,), ports=(1024,), token_sha256="0" * 64)
+    job = run.Job(declaration, Task(), agent, {}, Layout(), Path(), Path(), Path())
+
+    async def fail(*_: object) -> Outcome:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(serve, "_serve", fail)
+    assert serve.main(job, lambda *event: told.append(event)) == 70
+    assert [event for event, _ in told] == ["error", "session_ended"]
 
 
 def test_what_is_called_aside_gives_raises_or_is_left_alone() -> None:

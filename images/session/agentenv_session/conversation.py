@@ -30,6 +30,8 @@ from agentenv_session.policy import REFUSALS, refusal
 from agentenv_session.settings import AgentSettings
 from agentenv_session.transcript import Transcript
 
+CLOSE_SECONDS = 25
+"""For a program to end: the SDK kills it within 20 s."""
 _STDERR_LINES = 20
 _MOST_SAID = 1000
 _MOST_BUFFER = 64 * 1024 * 1024
@@ -142,15 +144,17 @@ class Conversation:
         """Have the turn that runs end soon, as stopped."""
         self._interrupted = True
         if self._client is not None:
-            with suppress(ClaudeSDKError, OSError, RuntimeError):
+            # The SDK also raises what is no error of its own, for an answer that does not come for instance.
+            with suppress(Exception):
                 await self._client.interrupt()
 
     async def close(self) -> None:
-        """End the program."""
+        """End the program. Never raises, and takes no longer than `CLOSE_SECONDS`."""
         client, self._client = self._client, None
         if client is not None:
-            with suppress(ClaudeSDKError, OSError, RuntimeError):
-                await client.disconnect()
+            with suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await client.disconnect()
 
     async def _turned(self, text: str) -> TurnResult:
         client = self._client

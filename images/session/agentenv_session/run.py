@@ -10,7 +10,7 @@ from pathlib import Path
 
 from claude_agent_sdk import ClaudeSDKError
 
-from agentenv_session import results
+from agentenv_session import policy, results
 from agentenv_session.aside import aside, done_before
 from agentenv_session.conversation import Conversation, TurnResult
 from agentenv_session.environment import agent_variables
@@ -66,13 +66,14 @@ class Job:
         return (self.agent.name, token) if token else None
 
 
-def place_of(job: Job, emit: Emit, *, patient: bool = False) -> Place:
+def place_of(job: Job, emit: Emit, *, patient: bool = False, seconds: float = policy.SECONDS) -> Place:
     """Prepare what the agent's program finds: its variables, and what its network lets through.
 
     Args:
         job: Whose.
         emit: Told of it.
         patient: Whether to do without the policy where the gateway is away: it may come back while an agent stays up.
+        seconds: How long to ask a gateway that does not answer.
 
     Raises:
         GatewayAwayError: the gateway does not answer.
@@ -83,19 +84,19 @@ def place_of(job: Job, emit: Emit, *, patient: bool = False) -> Place:
     note = ""
     if gateway := job.variables.get("AGENTENV_GATEWAY"):
         try:
-            policy = fetch(gateway)
+            told = fetch(gateway, seconds)
         except (GatewayAwayError, RefusedError) as error:
             if not patient:
                 raise
             emit("error", {"problem": str(error)})
             return Place(job.workspace, variables, note, job.cli)
-        note = write(policy, file)
-        hosts = policy.get("hosts")
+        note = write(told, file)
+        hosts = told.get("hosts")
         emit(
             "policy",
             {
                 "file": str(file),
-                "networking": policy.get("networking"),
+                "networking": told.get("networking"),
                 "hosts": len(hosts) if isinstance(hosts, list) else 0,
             },
         )
@@ -228,8 +229,14 @@ class _Run:
         if number and turns is None and budget is None:
             return True
         await talk.close()
+        opening = asyncio.ensure_future(talk.open(turns=turns, budget_usd=budget))
+        if not await done_before(self.stopping, opening):
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            self.result.outcome = Outcome.STOPPED
+            return False
         try:
-            await talk.open(turns=turns, budget_usd=budget)
+            opening.result()
         except (ClaudeSDKError, OSError) as error:
             _failed(self.result, Outcome.CRASH, error, self.emit)
             return False
@@ -254,7 +261,7 @@ class _Run:
             return True
         if self.late:
             return False
-        saving = aside(self.keeper.save, self.state)
+        saving = aside(self.keeper.save, self.state.copy())
         if await done_before(self.stopping, saving):
             return saving.result()
         try:

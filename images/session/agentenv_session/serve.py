@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -12,17 +13,15 @@ from agentenv_session.bus import Bus
 from agentenv_session.events import Emit
 from agentenv_session.keeping import Keeper
 from agentenv_session.layout import Place
-from agentenv_session.mounts import MountError, mount_all
+from agentenv_session.mounts import mount_all
 from agentenv_session.outcomes import Outcome
+from agentenv_session.policy import GatewayAwayError, RefusedError
 from agentenv_session.run import Job, place_of, store_of
 from agentenv_session.settings import InvalidTask
 from agentenv_session.state import BrokenStateError, State
-from agentenv_session.stores import StoreError
 from agentenv_session.talks import Talks
 
 ANYWHERE = "0.0.0.0"
-STOP_SECONDS = 60
-"""For turns to end; the engine waits for 120 s in all."""
 _LOOK_SECONDS = 0.5
 _MOST_HEADER = 16 * 1024
 
@@ -46,9 +45,9 @@ def main(job: Job, emit: Emit) -> int:
         return asyncio.run(_serve(job, declaration.ports[place], declaration.token_sha256, emit)).exit_code
     except BrokenStateError as error:
         raise InvalidTask(str(error)) from None
-    except (MountError, StoreError, OSError) as error:
-        emit("error", {"problem": str(error)})
-        return Outcome.CRASH.exit_code
+    except Exception as error:  # noqa: BLE001 - the end is told whatever happened
+        emit("error", {"problem": str(error) or repr(error)})
+        return _told(Outcome.CRASH, emit).exit_code
 
 
 async def _serve(job: Job, port: int, token_sha256: str, emit: Emit) -> Outcome:
@@ -68,7 +67,7 @@ async def _serve(job: Job, port: int, token_sha256: str, emit: Emit) -> Outcome:
         return _told(Outcome.SUCCESS, emit)
     place, keeper, state = preparing.result()
     bus = Bus()
-    talks = Talks(job.agent, place, bus, emit, keeper, state)
+    talks = Talks(job.agent, _places(job, place, emit), bus, emit, keeper, state)
     api = Api(talks, bus, token_sha256, stopping.is_set)
     runner = web.AppRunner(
         api.application,
@@ -85,7 +84,7 @@ async def _serve(job: Job, port: int, token_sha256: str, emit: Emit) -> Outcome:
         await _until(stopping, talks, bus, job.declaration.idle_timeout, emit)
     finally:
         stopping.set()
-        kept = await talks.stop(STOP_SECONDS)
+        kept = await talks.stop()
         await api.close()
         await runner.cleanup()
     return _told(Outcome.SUCCESS if kept else Outcome.SAVE_FAILED, emit)
@@ -94,6 +93,24 @@ async def _serve(job: Job, port: int, token_sha256: str, emit: Emit) -> Outcome:
 def _told(outcome: Outcome, emit: Emit) -> Outcome:
     emit("session_ended", {"outcome": outcome.value, "exit_code": outcome.exit_code})
     return outcome
+
+
+def _places(job: Job, first: Place, emit: Emit) -> Callable[[], Awaitable[Place]]:
+    """Prepares each program's place anew: what the network lets through changes while the agent stays up."""
+    last = first
+    # They write the same file.
+    preparing = asyncio.Lock()
+
+    async def prepared() -> Place:
+        nonlocal last
+        async with preparing:
+            try:
+                last = await aside(lambda: place_of(job, emit, seconds=0))
+            except (GatewayAwayError, RefusedError, OSError) as error:
+                emit("error", {"problem": str(error)})
+            return last
+
+    return prepared
 
 
 def _prepared(job: Job, emit: Emit) -> tuple[Place, Keeper | None, State]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +27,11 @@ MOST_WAITING = 16
 """Messages that wait in one conversation."""
 MOST_KEPT = 1000
 """Conversations that are remembered."""
-SAVE_SECONDS = 40
-"""For the last save: with the turns' time less than the 120 s that the engine waits."""
+STOP_SECONDS, SAVE_SECONDS = 30, 40
+"""For turns to end, and for the last save: with `CLOSE_SECONDS` between them less than the 120 s of the engine."""
+
+
+_STOPPED = TurnResult(Outcome.STOPPED, error="the session is stopping")
 
 
 class BusyError(Exception):
@@ -49,6 +52,8 @@ class Talk:
         program: The agent's program, while it runs.
         waiting: Messages that wait or are being answered.
         used: When it was last used, by the monotonic clock.
+        answering: Whether one is being answered, by a program that runs or starts.
+        closing: The end of the program before, until it has ended.
     """
 
     id: str
@@ -56,6 +61,8 @@ class Talk:
     program: Conversation | None = None
     waiting: int = 0
     used: float = 0.0
+    answering: bool = False
+    closing: "asyncio.Future[None] | None" = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -66,7 +73,7 @@ class Talks:
 
     Args:
         agent: Who answers.
-        place: Where its programs run.
+        place: Prepares where its next program runs.
         bus: Told everything that happens.
         emit: Told the same, for the log.
         keeper: Saves after each turn; None where nothing is kept.
@@ -74,12 +81,19 @@ class Talks:
     """
 
     def __init__(
-        self, agent: AgentSettings, place: Place, bus: Bus, emit: Emit, keeper: Keeper | None, state: State
+        self,
+        agent: AgentSettings,
+        place: Callable[[], Awaitable[Place]],
+        bus: Bus,
+        emit: Emit,
+        keeper: Keeper | None,
+        state: State,
     ) -> None:
         self._agent, self._place, self._bus, self._emit = agent, place, bus, emit
         self._keeper, self._state = keeper, state
         self._talks = {name: Talk(name, kept) for name, kept in state.conversations.items()}
         self._saving = asyncio.Lock()
+        self._rooms = asyncio.Semaphore(MOST_OPEN)
         self._stopping = False
         self.save_failed = False
         """Whether the last attempt to save went wrong."""
@@ -128,15 +142,20 @@ class Talks:
     async def say(self, talk: Talk, message: str, text: str) -> TurnResult:
         """Answer a message, once those before it have been answered."""
         try:
-            async with talk.turn:
+            async with talk.turn, self._rooms:
                 if self._stopping:
-                    return TurnResult(Outcome.STOPPED, error="the session is stopping")
+                    return _STOPPED
                 result = await self._answer(talk, message, text)
-                await self.save()
+                if not self._stopping:
+                    await self.save()
                 return result
         finally:
-            talk.waiting -= 1
-            talk.used = self.last_used = time.monotonic()
+            self.leave(talk)
+
+    def leave(self, talk: Talk) -> None:
+        """Give back the place in its queue that :meth:`enter` gave."""
+        talk.waiting -= 1
+        talk.used = self.last_used = time.monotonic()
 
     async def forget(self, conversation: str) -> None:
         """Close a conversation and remember nothing of it.
@@ -157,25 +176,25 @@ class Talks:
         """Keep all of it, where it is kept."""
         if self._keeper is not None:
             async with self._saving:
-                self.save_failed = not await aside(self._keeper.save, self._state)
+                self.save_failed = not await aside(self._keeper.save, self._state.copy())
         return not self.save_failed
 
-    async def stop(self, seconds: float) -> bool:
-        """Have every turn end, save, and close.
+    async def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Have every turn end within so many seconds, close, and save.
 
         Returns:
             Whether all is kept.
         """
         self._stopping = True
-        programs = [talk.program for talk in self._talks.values() if talk.program is not None]
-        await asyncio.gather(*(program.interrupt() for program in programs))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                programs = [talk.program for talk in self._talks.values() if talk.program is not None]
+                await asyncio.gather(*(program.interrupt() for program in programs))
                 # Whoever is at work has the turn of its conversation.
                 for talk in list(self._talks.values()):
                     async with talk.turn:
                         pass
-        await asyncio.gather(*(program.close() for program in programs))
+        await asyncio.gather(*(self._close(talk) for talk in list(self._talks.values())))
         try:
             async with asyncio.timeout(SAVE_SECONDS):
                 return await self.save()
@@ -200,8 +219,18 @@ class Talks:
     async def _drop(self, talk: Talk) -> None:
         self._talks.pop(talk.id, None)
         self._state.conversations.pop(talk.id, None)
-        if talk.program is not None:
-            await talk.program.close()
+        await self._close(talk)
+
+    async def _close(self, talk: Talk) -> None:
+        """End a conversation's program; one that a next message opens begins after that."""
+        program, talk.program = talk.program, None
+        if program is not None:
+            talk.closing = asyncio.ensure_future(program.close())
+        closing = talk.closing
+        if closing is not None:
+            await asyncio.shield(closing)
+            if talk.closing is closing:
+                talk.closing = None
 
     async def _answer(self, talk: Talk, message: str, text: str) -> TurnResult:
         budget = self._agent.max_budget_usd
@@ -209,33 +238,36 @@ class Talks:
         if left is not None and left <= 0:
             result = TurnResult(Outcome.LIMIT_REACHED, error="the budget of this conversation is spent")
         else:
+            talk.answering = True
             try:
                 program = await self._opened(talk, left)
-                result = await program.turn(text)
+                # Told to stop meanwhile, nobody would interrupt it.
+                result = _STOPPED if self._stopping else await program.turn(text)
             except (ClaudeSDKError, OSError) as error:
                 result = TurnResult(Outcome.CRASH, error=f"the agent's program does not start: {error}")
+            finally:
+                talk.answering = False
         talk.kept.turns += result.turns
         talk.kept.cost_usd += result.cost_usd
-        if result.outcome is not Outcome.SUCCESS and talk.program is not None:
+        if result.outcome is not Outcome.SUCCESS:
             # A program that has failed, or is at a limit, makes room for a new one.
-            await talk.program.close()
-            talk.program = None
+            await self._close(talk)
         self._told(talk, "answer", {"message": message, "outcome": result.outcome.value, "text": result.text})
         return result
 
     async def _opened(self, talk: Talk, budget: float | None) -> Conversation:
         if talk.program is not None:
             return talk.program
-        running = [one for one in self._talks.values() if one.program is not None]
-        idle = [one for one in running if not one.waiting]
-        if len(running) >= MOST_OPEN and idle:
-            oldest = min(idle, key=lambda one: one.used)
-            if oldest.program is not None:
-                await oldest.program.close()
-                oldest.program = None
+        if talk.closing is not None:
+            # It still writes its last lines.
+            await asyncio.shield(talk.closing)
+        others = [one for one in self._talks.values() if one is not talk]
+        resting = [one for one in others if one.program is not None and not one.answering]
+        if len(resting) + sum(one.answering for one in others) >= MOST_OPEN and resting:
+            await self._close(min(resting, key=lambda one: (one.waiting, one.used)))
         program = Conversation(
             self._agent,
-            self._place,
+            await self._place(),
             lambda event, fields: self._told(talk, event, fields),
             transcript=talk.kept.transcript,
             conversation=talk.id,
