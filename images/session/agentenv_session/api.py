@@ -6,6 +6,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -17,6 +18,7 @@ from agentenv_session.talks import BusyError, Talk, Talks, UnknownError
 MOST_BYTES = 256 * 1024
 """Of a request's body, and of a WebSocket message."""
 HEARTBEAT_SECONDS = 20
+_CLOSE_SECONDS = 5
 _RETRY_SECONDS = 5
 _PROTOCOL = "agentenv"
 _BEARER = "bearer."
@@ -51,9 +53,11 @@ class Api:
 
     async def close(self) -> None:
         """End every stream."""
+        closing = (socket.close(code=1001, message=b"the session is stopping") for socket in self._sockets)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.gather(*closing, return_exceptions=True)
         self._bus.close()
-        for socket in list(self._sockets):
-            await socket.close(code=1001, message=b"the session is stopping")
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,14 +84,14 @@ class Api:
             # Browsers put no header on a WebSocket.
             offered = [one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",")]
             token = next((one.removeprefix(_BEARER) for one in offered if one.startswith(_BEARER)), "")
-        digest = hashlib.sha256(token.strip().encode()).hexdigest()
+        digest = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
         return bool(token) and hmac.compare_digest(digest, self._hash)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "stopping" if self._stopping() else "ok"})
 
     async def _message(self, request: web.Request) -> web.Response:
-        text, conversation = _message_of(await request.text())
+        text, conversation = _message_of(await request.read())
         talk, message, task = self._said(text, conversation)
         told = {"conversation": talk.id, "message": message}
         if request.query.get("wait") != "true":
@@ -113,13 +117,13 @@ class Api:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_SECONDS, max_msg_size=MOST_BYTES, protocols=(_PROTOCOL,), timeout=5
+            heartbeat=HEARTBEAT_SECONDS, max_msg_size=MOST_BYTES, protocols=(_PROTOCOL,), timeout=_CLOSE_SECONDS
         )
         wanted = request.query.get("conversation")
         with self._bus.listening({wanted} if wanted else set()) as listener:
             await socket.prepare(request)
             self._sockets.add(socket)
-            sending = asyncio.create_task(_send(socket, listener))
+            sending = asyncio.create_task(_send(socket, listener, request.transport))
             try:
                 async for message in socket:
                     if message.type is not WSMsgType.TEXT:
@@ -143,7 +147,12 @@ class Api:
         if listener.conversations is not None:
             listener.conversations.add(talk.id)
         message = uuid.uuid4().hex
-        await socket.send_json({"type": "accepted", "conversation": talk.id, "message": message})
+        try:
+            await socket.send_json({"type": "accepted", "conversation": talk.id, "message": message})
+        except BaseException:
+            # Who was not told of it does not wait for an answer.
+            self._talks.leave(talk)
+            raise
         self._work(talk, message, text)
 
     async def _table(self, _: web.Request) -> web.Response:
@@ -169,19 +178,25 @@ class _BadError(Exception):
     """A message that is none."""
 
 
-def _message_of(data: str) -> tuple[str, str | None]:
+def _message_of(data: str | bytes) -> tuple[str, str | None]:
     try:
         told = json.loads(data)
     except (ValueError, RecursionError):
+        # A text that is no UTF-8 is a ValueError too.
         raise _BadError("the body is no JSON") from None
     if not isinstance(told, dict):
         raise _BadError("the body must be a JSON object")
     text, conversation = told.get("text"), told.get("conversation")
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not text.strip() or not _is_unicode(text):
         raise _BadError("text must be text that says something")
     if conversation is not None and not isinstance(conversation, str):
         raise _BadError("conversation must be text")
     return text, conversation
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no half of a surrogate pair is in it, as JSON may have: no program could be sent that."""
+    return text.encode(errors="replace").decode() == text
 
 
 def _told(result: TurnResult) -> dict[str, Any]:
@@ -220,8 +235,14 @@ async def _heard(listener: Listener) -> Any:
         yield event
 
 
-async def _send(socket: web.WebSocketResponse, listener: Listener) -> None:
-    while (event := await listener.next()) is not None:
+async def _send(socket: web.WebSocketResponse, listener: Listener, transport: asyncio.Transport | None) -> None:
+    """Send events as they come; who takes none for a while is cut off, and with it whatever else waits for it."""
+    try:
+        while (event := await listener.next()) is not None:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await socket.send_json({**event.fields, "type": "event", "number": event.number, "event": event.name})
         async with asyncio.timeout(HEARTBEAT_SECONDS):
-            await socket.send_json({**event.fields, "type": "event", "number": event.number, "event": event.name})
-    await socket.close(code=1013, message=b"too slow")
+            await socket.close(code=1013, message=b"too slow")
+    except TimeoutError:
+        if transport is not None:
+            transport.abort()

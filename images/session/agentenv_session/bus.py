@@ -1,13 +1,16 @@
 """Events for those who listen: a bounded past, and a bounded queue for each listener."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-MOST_PAST = 2000
+MOST_PAST, MOST_PAST_BYTES = 2000, 32 * 1024 * 1024
+MOST_TEXT = 64 * 1024
+"""Characters of each text of an event that stay."""
 MOST_WAITING = 512
 MOST_LISTENERS = 256
 
@@ -24,11 +27,13 @@ class Event:
         number: Its place in the row of all.
         name: Its name.
         fields: What it tells; `conversation` is whose it is.
+        size: Characters of it as JSON.
     """
 
     number: int
     name: str
     fields: Mapping[str, Any]
+    size: int
 
 
 class Listener:
@@ -36,10 +41,12 @@ class Listener:
 
     Attributes:
         conversations: Whose events are heard; None for all.
+        past: Events before those of the queue.
     """
 
     def __init__(self, conversations: set[str] | None) -> None:
         self.conversations = conversations
+        self.past: deque[Event] = deque()
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue(MOST_WAITING)
 
     def hears(self, event: Event) -> bool:
@@ -55,21 +62,22 @@ class Listener:
         return True
 
     def cut(self) -> None:
-        """Empty the queue and end it."""
+        """Empty the queue and end it; what is past is still heard, so that whoever comes again has gone on."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
 
     async def next(self) -> Event | None:
         """The next event; None at the end."""
-        return await self._queue.get()
+        return self.past.popleft() if self.past else await self._queue.get()
 
 
 class Bus:
     """Hands events on."""
 
     def __init__(self) -> None:
-        self._past: deque[Event] = deque(maxlen=MOST_PAST)
+        self._past: deque[Event] = deque()
+        self._size = 0
         self._listeners: set[Listener] = set()
         self._number = 0
 
@@ -81,8 +89,11 @@ class Bus:
     def publish(self, name: str, fields: Mapping[str, Any]) -> None:
         """Hand an event to everybody who hears it."""
         self._number += 1
-        event = Event(self._number, name, fields)
+        event = _event(self._number, name, fields)
         self._past.append(event)
+        self._size += event.size
+        while len(self._past) > MOST_PAST or self._size > MOST_PAST_BYTES:
+            self._size -= self._past.popleft().size
         for listener in [one for one in self._listeners if one.hears(event)]:
             if not listener.offer(event):
                 listener.cut()
@@ -98,10 +109,8 @@ class Bus:
         if len(self._listeners) >= MOST_LISTENERS:
             raise FullError
         listener = Listener(conversations)
-        for event in self._past if after is not None else ():
-            if event.number > (after or 0) and listener.hears(event) and not listener.offer(event):
-                listener.cut()
-                break
+        if after is not None:
+            listener.past.extend(event for event in self._past if event.number > after and listener.hears(event))
         self._listeners.add(listener)
         try:
             yield listener
@@ -111,5 +120,24 @@ class Bus:
     def close(self) -> None:
         """End every listener's row."""
         for listener in self._listeners:
+            listener.past.clear()
             listener.cut()
         self._listeners.clear()
+
+
+def _event(number: int, name: str, fields: Mapping[str, Any]) -> Event:
+    """With long texts cut: the whole is in the answer and in the transcript."""
+    text = _dump(fields)
+    if len(text) > MOST_TEXT:
+        fields = {key: _cut(value) for key, value in fields.items()} | {"truncated": True}
+        text = _dump(fields)
+    return Event(number, name, fields, len(text))
+
+
+def _cut(value: Any) -> Any:
+    text = value if isinstance(value, str) else _dump(value)
+    return value if len(text) <= MOST_TEXT else text[:MOST_TEXT]
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, default=str)
