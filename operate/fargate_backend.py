@@ -17,7 +17,7 @@ from operate.fargate_lookup import Lookup
 from operate.fargate_services import Service
 from operate.fargate_stack import Stack
 from operate.fargate_state import Place
-from operate.fargate_tasks import POLL_SECONDS, START_SECONDS, Fargate
+from operate.fargate_tasks import POLL_SECONDS, START_SECONDS, Fargate, Watch
 from operate.messages import no_way_in
 from operate.orders import check, check_conversation
 from operate.outputs import FargateSession, Outputs
@@ -127,7 +127,8 @@ class FargateRuns:
         task = info.id if service is None else self._task_of(service, patient=follow)
         log = Log.of(fargate, task)
         if follow:
-            return log.follow(lambda: all(one["lastStatus"] == "STOPPED" for one in fargate.cluster.described([task])))
+            watch = Watch(fargate.cluster, task)
+            return log.follow(lambda: info.status == "ended" or watch.ended())
         return (line.text for line in log.fresh())
 
     def _task_of(self, service: Service, *, patient: bool) -> str:

@@ -1,21 +1,40 @@
 """The AWS APIs that runs on Fargate need: how they are asked, and how their refusals are told."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from operate.failures import Exit, Failure, unreachable
 
+Answer = TypeVar("Answer")
 AGENT = "agentenv"
 """Who asks, in AWS's own records."""
 DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 """AWS's names for what these credentials may not do."""
+PATIENCE_SECONDS = 600
+"""How long AWS may be away, or have no time, while something is waited for."""
+MOST_PAUSE = 20
+BUSY = frozenset(
+    {
+        "InternalFailure",
+        "RequestLimitExceeded",
+        "ServerException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+"""AWS's names for having no time just now."""
 
 
 class Refused(Failure):
@@ -80,6 +99,36 @@ def asking_aws() -> Iterator[None]:
         raise (Refused(said, Exit.UNREACHABLE) if code(error) in DENIED else unreachable(said)) from None
     except BotoCoreError as error:
         raise unreachable(f"AWS cannot be asked: {error}") from None
+
+
+def patiently(clients: Clients, ask: Callable[[], Answer]) -> Answer:
+    """Ask for what changes nothing again, for as long as AWS is away or has no time.
+
+    Args:
+        clients: AWS.
+        ask: Asks it.
+
+    Raises:
+        ClientError: AWS refused, or had no time for ten minutes.
+        BotoCoreError: it could not be reached for as long.
+    """
+    deadline, pause = clients.clock() + PATIENCE_SECONDS, 1.0
+    while True:
+        try:
+            return ask()
+        except ClientError as error:
+            if code(error) not in BUSY or clients.clock() > deadline:
+                raise
+        except (NoConnectionError, HTTPClientError):
+            if clients.clock() > deadline:
+                raise
+        clients.pause(spread(pause))
+        pause = min(pause * 2, MOST_PAUSE)
+
+
+def spread(seconds: float) -> float:
+    """Some of these seconds: many that were refused at once do not all ask again at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret hangs on it
 
 
 def code(error: ClientError) -> str:

@@ -1,12 +1,13 @@
 """What a task wrote: its stream in CloudWatch Logs, which arrives some seconds late."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from components.plans.task import CONTAINER
-from operate.fargate_client import Clients, asking_aws
+from operate.fargate_client import Clients, asking_aws, patiently
 from operate.fargate_tasks import POLL_SECONDS, Fargate
 
 LATE_SECONDS = 30
@@ -50,15 +51,16 @@ class Log:
         """Of the session's container of a task (id or ARN)."""
         return cls(fargate.clients, fargate.environment.log_group, f"{CONTAINER}/{CONTAINER}/{task.rpartition('/')[2]}")
 
-    def fresh(self) -> Iterator[Line]:
-        """What has come since the last call, and has not been given yet; nothing while there is no such stream."""
+    def fresh(self, *, patient: bool = False) -> Iterator[Line]:
+        """What has come since the last call, and has not been given yet; nothing while there is no such stream.
+
+        Args:
+            patient: Whether to ask again while AWS is away or has no time.
+        """
         while True:
-            wanted = {"nextToken": self._token} if self._token else {}
             with asking_aws():
                 try:
-                    page = self.clients.logs.get_log_events(
-                        logGroupName=self.group, logStreamName=self.stream, startFromHead=True, **wanted
-                    )
+                    page = patiently(self.clients, self._page) if patient else self._page()
                 except self.clients.logs.exceptions.ResourceNotFoundException:
                     return
             before, self._token = self._token, page["nextForwardToken"]
@@ -67,6 +69,13 @@ class Log:
             # CloudWatch says that there is no more by giving the same token again; an empty page does not.
             if self._token == before:
                 return
+
+    def _page(self) -> Mapping[str, Any]:
+        wanted = {"nextToken": self._token} if self._token else {}
+        found: Mapping[str, Any] = self.clients.logs.get_log_events(
+            logGroupName=self.group, logStreamName=self.stream, startFromHead=True, **wanted
+        )
+        return found
 
     def lines(self, complete: Callable[[Sequence[str]], bool], seconds: float = LATE_SECONDS) -> list[str]:
         """All lines of a task that has ended.
@@ -78,7 +87,7 @@ class Log:
         deadline = self.clients.clock() + seconds
         found: list[str] = []
         while True:
-            found += (line.text for line in self.fresh())
+            found += (line.text for line in self.fresh(patient=True))
             if complete(found) or self.clients.clock() >= deadline:
                 return found
             self.clients.pause(POLL_SECONDS)
@@ -91,7 +100,7 @@ class Log:
         """
         over, last, since = False, False, self.clients.clock()
         while True:
-            for line in self.fresh():
+            for line in self.fresh(patient=True):
                 since = self.clients.clock()
                 last = last or is_last(line.text)
                 yield line.text

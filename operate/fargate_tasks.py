@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -10,34 +10,22 @@ from botocore.exceptions import ClientError, HTTPClientError
 from components.models.tags import Role, Tag, tag_value
 from operate.evidence import Progress
 from operate.failures import unreachable
-from operate.fargate_client import AGENT, Clients, asking_aws, code, reason
+from operate.fargate_client import AGENT, BUSY, MOST_PAUSE, Clients, asking_aws, code, patiently, reason, spread
 from operate.outputs import FargateEnvironment, FargateSession
 
 PROBES = f"{AGENT}-verify"
 """What starts a task that only probes its fence."""
 START_SECONDS = 120
 """How long a start that AWS has no room or no time for is tried again."""
-MOST_PAUSE = 20
 WAIT_SECONDS = 600
 """For the end of a task that only probes."""
 POLL_SECONDS = 2
+NEW_SECONDS = 60
+"""How long ECS may not know a task that it has just started: it tells what is so a while later."""
 DESCRIBED = 100
 """Tasks that one call describes."""
 TRANSIENT = ("RESOURCE", "CAPACITY", "Capacity", "AGENT", "concurrently")
 """What AWS's reasons begin with, or hold, when a later attempt may find room."""
-BUSY = frozenset(
-    {
-        "InternalFailure",
-        "RequestLimitExceeded",
-        "ServerException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-"""AWS's names for having no time just now."""
 
 
 class _PassingError(Exception):
@@ -91,7 +79,7 @@ class Cluster:
             if not passes or left <= 0:
                 raise unreachable(why)
             progress(f"trying again: {why}")
-            self.clients.pause(min(pause, left))
+            self.clients.pause(min(spread(pause), left))
             pause = min(pause * 2, MOST_PAUSE)
 
     def _run(self, request: Mapping[str, Any], token: str) -> Mapping[str, Any]:
@@ -139,9 +127,13 @@ class Cluster:
         for start in range(0, len(wanted), DESCRIBED):
             some = wanted[start : start + DESCRIBED]
             with asking_aws():
-                answer = self.clients.ecs.describe_tasks(cluster=self.name, tasks=some, include=["TAGS"])
-            found += answer["tasks"]
+                found += self.describe(some)
         return found
+
+    def describe(self, tasks: Sequence[str]) -> list[dict[str, Any]]:
+        """As :meth:`described`, of as many as one call takes, with AWS's errors as they are."""
+        answer = self.clients.ecs.describe_tasks(cluster=self.name, tasks=list(tasks), include=["TAGS"])
+        return list(answer["tasks"])
 
     def stop(self, task: str, why: str) -> None:
         """Ask a task to end; ECS ends it by force after its stop timeout."""
@@ -163,13 +155,14 @@ class Cluster:
             Failure: it is gone, or has not stopped in time.
         """
         deadline = None if seconds is None else self.clients.clock() + seconds
+        watch = Watch(self, task)
         while True:
-            found = self.described([task])
-            if not found:
+            found = watch.look()
+            if found is None and not watch.is_new:
                 raise unreachable(f"ECS does not know task {task} any more.")
-            status = str(found[0]["lastStatus"])
-            if status == "STOPPED":
-                return found[0]
+            status = str(found["lastStatus"]) if found is not None else "STARTING"
+            if found is not None and status == "STOPPED":
+                return found
             if deadline is not None and self.clients.clock() > deadline:
                 raise unreachable(f"Task {task} is still {status} after {seconds:.0f} s.")
             progress(status.lower())
@@ -182,6 +175,41 @@ class Cluster:
             )
             for page in pages:
                 yield from page["taskArns"]
+
+
+@dataclass
+class Watch:
+    """A task that is looked at again and again, until it has ended.
+
+    Attributes:
+        cluster: Where it runs.
+        task: Id or ARN.
+    """
+
+    cluster: Cluster
+    task: str
+    _since: float = field(init=False)
+    _seen: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._since = self.cluster.clients.clock()
+
+    def look(self) -> dict[str, Any] | None:
+        """What ECS says of it; None when it does not know it."""
+        with asking_aws():
+            found = patiently(self.cluster.clients, lambda: self.cluster.describe([self.task]))
+        self._seen = self._seen or bool(found)
+        return found[0] if found else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether ECS may not know it yet."""
+        return not self._seen and self.cluster.clients.clock() - self._since < NEW_SECONDS
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        found = self.look()
+        return found["lastStatus"] == "STOPPED" if found is not None else not self.is_new
 
 
 @dataclass(frozen=True)

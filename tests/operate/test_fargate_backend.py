@@ -404,3 +404,27 @@ def test_nothing_of_a_run_is_kept_on_this_machine(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     runs.detach(runs.start(Order("desk", "x"), quiet))
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_run_that_ecs_does_not_tell_of_yet_is_followed(aws: Aws, runs: FargateRuns) -> None:
+    started = runs.start(Order("desk", "x"), quiet)
+    known, looks = aws.ecs.describe_tasks, 0
+
+    def late(**asked: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return known(**asked) if looks > 3 else {"tasks": [], "failures": [{"reason": "MISSING"}]}
+
+    aws.ecs.describe_tasks = late
+    said, aws.said = aws.said, ()
+    pause = aws.pause
+
+    def pausing(seconds: float) -> None:
+        aws.said = said if looks == 3 else ()
+        if looks == 3 or not looks:
+            pause(seconds)
+        else:
+            aws._time += seconds
+
+    followed = FargateRuns(aws.deployed(), replace(aws.clients(), pause=pausing)).lines(started, follow=True)
+    assert [json.loads(line) for line in followed] == [*SAID]

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from operate.failures import Failure
 from operate.fargate_client import Clients
 from operate.fargate_logs import Log, is_last
 
@@ -23,6 +25,7 @@ class Logs:
         self.brought = [*brought]
         self.pages: list[Sequence[str]] | None = None
         self.waits: list[float] = []
+        self.busy = 0
         self.pause(0)
 
     ResourceNotFoundException = MissingError
@@ -34,6 +37,9 @@ class Logs:
             self.pages = [*(self.pages or []), page]
 
     def get_log_events(self, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        if self.busy:
+            self.busy -= 1
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "GetLogEvents")
         if self.pages is None:
             raise MissingError
         number = int(nextToken)
@@ -66,6 +72,17 @@ def test_a_task_without_a_last_line_is_followed_until_it_is_quiet() -> None:
     logs = Logs(["a"], ["b"], [], [], ["c"])
     assert [*logs.log().follow(lambda: True)] == ["a", "b", "c"]
     assert sum(logs.waits) == 18
+
+
+def test_whoever_follows_is_patient_with_aws() -> None:
+    logs = Logs(["a", LAST])
+    logs.busy = 5
+    assert [*logs.log().follow(lambda: True)] == ["a", LAST]
+    logs.busy = 5
+    assert logs.log().lines(lambda lines: LAST in lines) == ["a", LAST]
+    logs.busy = 1
+    with pytest.raises(Failure, match="Rate exceeded"):
+        [*logs.log().fresh()]
 
 
 def test_a_task_that_said_nothing_is_not_followed_for_ever() -> None:
