@@ -19,7 +19,7 @@ from operate.docker_runs import Launcher, Particulars
 from operate.docker_services import Service
 from operate.engine import asking_engine
 from operate.evidence import Progress
-from operate.failures import unreachable, usage
+from operate.failures import Failure, tell, unreachable, usage
 from operate.orders import Asked, check, encoded, task_document
 from operate.outputs import DockerEnvironment, DockerSession, Outputs
 from operate.records import Hold, Record, Records
@@ -180,9 +180,14 @@ class DockerRuns:
         """See `operate.runs.Runs`."""
         if session is not None:
             self._outputs.session(session)
+        client = self._client
         for name, environment in self._environments.items():
-            Launcher(self._client, name, environment, self._records).sweep()
-        services = [service.info() for name in sorted(self._outputs.sessions) if (service := self._service(name))]
+            try:
+                Launcher(client, name, environment, self._records).sweep()
+            except Failure as failure:
+                # What is there can be listed all the same.
+                tell(f"what earlier runs in environment {name} left stays for now: {failure}")
+        services = [service.listed() for name in sorted(self._outputs.sessions) if (service := self._service(name))]
         runs = self._lookup.all()
         for run in runs:
             if run.status == "running" and self._records.read(run.id) and not self._records.is_held(run.id):
@@ -219,20 +224,28 @@ class DockerRuns:
         if info.kind == "service":
             raise usage(f"Service {info.id!r} does not end by itself. Fix: wait for a message, with --prompt.")
         progress("running")
-        self._hold(info, progress)
-        return keeper.keep(self._client, info.id, self._records).info
+        return self._kept(info, progress, stop=False)
 
-    def _hold(self, info: RunInfo, progress: Progress) -> None:
-        """Be the one that looks after a run, as soon as nobody else does."""
+    def _kept(self, info: RunInfo, progress: Progress, *, stop: bool) -> RunInfo:
+        self._hold(info, progress, stop=stop)
+        ended = keeper.keep(self._client, info.id, self._records, stop=stop).info
+        self._release(info.id)
+        return ended
+
+    def _hold(self, info: RunInfo, progress: Progress, *, stop: bool) -> None:
+        """Be the one that looks after a run, as soon as nobody else does; whoever does ends with the run."""
         if info.id in self._held:
             return
         if self._lookup.record(info.id) is None:
             # Started from elsewhere: it is looked after from here too, for its result.
             environment = self._outputs.environment(info.environment)
             if isinstance(environment, DockerEnvironment):
-                self._records.write(Record(info, self._stack, environment.gateway.model_dump(mode="json")))
+                gateway = environment.gateway.model_dump(mode="json")
+                self._records.write(Record(info, self._stack, gateway, owned=False))
         hold = self._records.hold(info.id)
         if hold is None:
+            if stop:
+                keeper.end(self._client, info.id)
             keeper.wait(self._client, info.id)
             progress("collecting the result")
             hold = self._records.hold(info.id, wait=True)
@@ -264,8 +277,7 @@ class DockerRuns:
         if info.status == "ended":
             return info
         progress("saving and ending")
-        keeper.end(self._client, info.id)
-        return self.wait(info, progress)
+        return self._kept(info, progress, stop=True)
 
     def resume(self, info: RunInfo, order: Order, progress: Progress) -> RunInfo:
         """See `operate.runs.Runs`."""

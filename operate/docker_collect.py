@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -70,7 +71,9 @@ def status_of(container: Container) -> Status:
     return "starting" if container.status == "created" else "stopping" if container.status == "removing" else "running"
 
 
-def collect(container: Container, stack: str, gateway: DockerGateway, records: Records) -> Record:
+def collect(
+    container: Container, stack: str, gateway: DockerGateway, records: Records, *, owned: bool = True
+) -> Record:
     """Put a run that has ended on record, with its log and its result.
 
     Args:
@@ -78,6 +81,7 @@ def collect(container: Container, stack: str, gateway: DockerGateway, records: R
         stack: Value of the label of its stack.
         gateway: Of its environment.
         records: Where to.
+        owned: See `operate.records.Record`.
     """
     info = info_of(container)
     if info.status != "ended":
@@ -91,7 +95,7 @@ def collect(container: Container, stack: str, gateway: DockerGateway, records: R
 
     with asking_engine(f"log of run {info.id}"):
         records.write_log(info.id, read())
-    record = Record(info, stack, gateway.model_dump(mode="json"))
+    record = Record(info, stack, gateway.model_dump(mode="json"), owned=owned)
     if runs_command(container):
         record = replace(record, result=results.of_command(info))
     else:
@@ -117,24 +121,23 @@ def remove(client: docker.DockerClient, gateway: DockerGateway, run: str) -> Non
         Failure: the engine or the gateway refused.
     """
     name = f"agentenv-run-{run}"
-    with signals_held(), asking_engine(f"removing run {run}"), ThreadPoolExecutor(2) as pool:
+    with signals_held(), asking_engine(f"removing run {run}"), ThreadPoolExecutor(2) as pool, ExitStack() as further:
         try:
             network = client.networks.get(name)
         except NotFound:
             network = None
         # Nothing runs there any more, so the gateway can forget it meanwhile, and the fence can go before its session.
-        told = pool.submit(gateway_of(client, gateway).dismiss, source(network)) if network else None
+        if network is not None:
+            told = pool.submit(gateway_of(client, gateway).dismiss, source(network))
+            # Each of these is done, whatever becomes of the one before it.
+            further.callback(removed, partial(take_down, network))
+            further.callback(told.result)
         # By their names, without asking the engine for them first.
         gone = [
             partial(client.api.remove_container, f"{name}-{part}", force=True, v=True) for part in ("fence", "session")
         ]
-        fence = pool.submit(removed, gone[0])
+        further.callback(pool.submit(removed, gone[0]).result)
         removed(gone[1])
-        fence.result()
-        if network is None or told is None:
-            return
-        told.result()
-        removed(partial(take_down, network))
 
 
 def gateway_of(client: docker.DockerClient, gateway: DockerGateway) -> Gateway:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import docker
+from docker.errors import NotFound
 
 from operate.engine import asking_engine, connect, run_in
 from operate.explain import PACKAGE_MANAGERS, InForce, Registry
@@ -36,11 +37,13 @@ class Gateway:
             return InForce(registries, str(told["policy_hash"]), f"told by gateway {self._name}")
 
     def sources(self) -> tuple[IPv4Network, ...]:
-        """Where sessions that it knows are.
+        """Where sessions that it knows are; one that is gone knows none.
 
         Raises:
             Failure: it does not run, or says something else.
         """
+        if self._is_gone():
+            return ()
         with self._policy() as told:
             return tuple(IPv4Network(one["source"]) for one in told["identities"])
 
@@ -70,12 +73,21 @@ class Gateway:
         self._told("admit", "--session", session, "--source", f"{source}/32", *options)
 
     def dismiss(self, source: IPv4Address) -> None:
-        """Forget an address.
+        """Forget an address; a gateway that is gone knows none.
 
         Raises:
             Failure: the gateway refused.
         """
-        self._told("dismiss", "--source", f"{source}/32")
+        if not self._is_gone():
+            self._told("dismiss", "--source", f"{source}/32")
+
+    def _is_gone(self) -> bool:
+        with asking_engine(f"gateway {self._name}"):
+            try:
+                self._client.containers.get(self._name)
+            except NotFound:
+                return True
+        return False
 
     def _told(self, *arguments: str) -> str:
         with asking_engine(f"gateway {self._name}"):

@@ -1,13 +1,20 @@
 """What a container wrote, line by line."""
 
+import struct
+import time
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
 from docker.models.containers import Container
+from urllib3.exceptions import HTTPError
+
+from operate.engine import patiently
 
 MOST_BYTES = 1024 * 1024
 """Of one line; what is beyond is another line."""
+AGAIN_SECONDS = 0.2
+"""Before a log that ended before its container is followed again."""
 
 
 def lines(pieces: Iterable[bytes], *, unfinished: bool = True) -> Iterator[str]:
@@ -42,12 +49,21 @@ def container_lines(container: Container, *, follow: bool) -> Iterator[str]:
 
     Raises:
         NotFound: it has been removed meanwhile.
+        OSError: the engine broke off, so that the rest is missing; while it is followed, it is followed again instead.
     """
     seen = 0
-    if follow:
-        for line in lines(_read(container, "stdout", follow=True), unfinished=False):
-            seen += 1
-            yield line
+    while follow:
+        try:
+            for line in islice(lines(_read(container, "stdout", follow=True), unfinished=False), seen, None):
+                seen += 1
+                yield line
+        except OSError:
+            # The engine restarts, while the container may go on.
+            time.sleep(AGAIN_SECONDS)
+        patiently(container.reload)
+        follow = container.status in ("running", "paused", "restarting")
+        if follow:
+            time.sleep(AGAIN_SECONDS)
     # An engine that follows may break off before the last of it, so all is read once more.
     pieces = (_read(container, name, follow=False) for name in ("stdout", "stderr"))
     yield from islice(chain.from_iterable(map(lines, pieces)), seen, None)
@@ -58,7 +74,10 @@ def _read(container: Container, name: str, *, follow: bool) -> Iterator[bytes]:
     wanted: Any = {"stdout": name == "stdout", "stderr": name == "stderr"}
     stream: Any = container.logs(stream=True, follow=follow, **wanted)
     try:
-        yield from stream
+        # The SDK's own stream takes a connection that was cut for the end: a log would look whole.
+        yield from getattr(stream, "_stream", stream)
+    except (HTTPError, struct.error) as error:
+        raise ConnectionError(f"it broke the log of {container.name} off: {error}") from None
     finally:
         close = getattr(stream, "close", None)
         if close:

@@ -78,8 +78,10 @@ def attach_gateway(client: docker.DockerClient, name: str, anchor: str, network:
 def remove_network(network: Network, gateway: Gateway) -> None:
     """Remove a run's network, and whom the gateway let in from there."""
     network.reload()
-    gateway.dismiss(source(network))
-    take_down(network)
+    try:
+        gateway.dismiss(source(network))
+    finally:
+        take_down(network)
 
 
 def source(network: Network) -> IPv4Address:
@@ -91,7 +93,7 @@ def take_down(network: Network) -> None:
     """Remove a network, whatever is still on it."""
     network.reload()
     for container in list(network.attrs.get("Containers") or {}):
-        removed(partial(network.disconnect, container, force=True))
+        detached(partial(network.disconnect, container, force=True))
     removed(network.remove)
 
 
@@ -99,6 +101,15 @@ def subnet(network: Network) -> IPv4Network:
     """Where a network is."""
     (pool,) = network.attrs["IPAM"]["Config"]
     return IPv4Network(pool["Subnet"])
+
+
+def detached(detach: Callable[[], object]) -> None:
+    """Call what takes a container off a network; that it is not on it is no fault."""
+    try:
+        removed(detach)
+    except APIError as error:
+        if "is not connected" not in str(error.explanation):
+            raise
 
 
 def removed(remove: Callable[[], object]) -> None:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import docker
-from docker.errors import APIError
 from docker.models.containers import Container
 
 from components.models.environment import DeclaredEnvironment
@@ -19,7 +18,7 @@ from components.models.session import Session
 from components.models.tags import RUN, Role, Tag, label
 from components.plans.docker import ContainerPlan, SessionNetwork, fence_container, session_container
 from operate.docker_gateway import Gateway
-from operate.docker_networks import attach_gateway, make_network, removed
+from operate.docker_networks import attach_gateway, detached, make_network, removed
 from operate.docker_sweep import Sweep
 from operate.engine import asking_engine
 from operate.failures import Failure, usage
@@ -175,7 +174,7 @@ class Launcher:
         made.callback(removed, lambda: self._client.networks.get(name).remove())
         network = make_network(self._client, self._environment, name, labels)
         anchor = self._environment.gateway.anchor
-        made.callback(_detached, lambda: self._client.networks.get(name).disconnect(anchor, force=True))
+        made.callback(detached, lambda: self._client.networks.get(name).disconnect(anchor, force=True))
         made.callback(self._gateway.dismiss, network.session)
         return network
 
@@ -240,15 +239,6 @@ class Launcher:
         """
         records = self._records or Records.default()
         return Sweep(self._client, self._environment, self._gateway, records, SETTLED).sweep()
-
-
-def _detached(detach: Callable[[], object]) -> None:
-    try:
-        removed(detach)
-    except APIError as error:
-        # It did not come to be on the network.
-        if "is not connected" not in str(error.explanation):
-            raise
 
 
 def _undo(made: ExitStack, number: str, error: BaseException) -> None:

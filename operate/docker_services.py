@@ -38,6 +38,14 @@ class Service:
         """What the engine says of it."""
         return self._info(self.container())
 
+    def listed(self) -> RunInfo:
+        """As :meth:`info`; of one whose container is gone, that."""
+        with asking_engine(f"service {self.name}"):
+            try:
+                return self._info(self.client.containers.get(self.session.container or ""))
+            except NotFound:
+                return self._gone()
+
     def container(self) -> Container:
         """Its session container.
 
@@ -75,6 +83,23 @@ class Service:
             with asking_engine(f"service {self.name}"):
                 container.stop(timeout=STOP_SECONDS)
         return self.info()
+
+    def _gone(self) -> RunInfo:
+        return RunInfo(
+            id=self.name,
+            session=self.name,
+            environment=self.session.environment,
+            status="ended",
+            started=None,
+            ended=None,
+            exit_code=None,
+            outcome=None,
+            image="",
+            policy_hash=self.policy_hash,
+            conversation=None,
+            reason="its container is gone; run pulumi up",
+            kind="service",
+        )
 
     def _info(self, container: Container) -> RunInfo:
         state: dict[str, Any] = container.attrs.get("State") or {}

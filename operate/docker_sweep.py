@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 import docker
+from docker.errors import NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
@@ -47,15 +48,18 @@ class Sweep:
         Raises:
             Failure: the engine or the gateway refused.
         """
-        held: list[Hold] = []
+        held: dict[str, Hold] = {}
         try:
             with asking_engine("removing what earlier runs left"):
                 return self._sweep(held)
         finally:
-            for hold in held:
+            for run, hold in held.items():
+                if self.records.read(run) is None:
+                    # A twin that probed: nothing is remembered of it.
+                    self.records.forget(run)
                 hold.release()
 
-    def _sweep(self, held: list[Hold]) -> list[str]:
+    def _sweep(self, held: dict[str, Hold]) -> list[str]:
         # Asked before networks are listed: a run has its network for longer than it is admitted.
         admitted = self.gateway.sources()
         own = self.environment.labels
@@ -72,32 +76,43 @@ class Sweep:
             elif is_run(session):
                 # Whose end is on record is removed, however young its network is.
                 alive.discard(session.labels[RUN])
+        # What somebody holds is theirs: it is being made, or being removed.
+        everything = {one.labels[RUN] for one in containers} | networks.keys()
+        alive |= {run for run in everything - alive if not self._is_held(run, held)}
         for container in containers:
             if container.labels[RUN] not in alive:
                 removed(partial(container.remove, force=True, v=True))
         for number in networks.keys() - alive:
             removed(partial(remove_network, networks[number], self.gateway))
         self._dismiss_strays(admitted, networks.values())
-        return sorted(({container.labels[RUN] for container in containers} | networks.keys()) - alive)
+        return sorted(everything - alive)
 
-    def _collected(self, container: Container, held: list[Hold]) -> bool:
+    def _is_held(self, run: str, held: dict[str, Hold]) -> bool:
+        """Whether this sweep is the one that looks after a run."""
+        if run not in held and (hold := self.records.hold(run)) is not None:
+            held[run] = hold
+        return run in held
+
+    def _collected(self, container: Container, held: dict[str, Hold]) -> bool:
         """Whether the end of a run is on record, and nobody else is about to remove it."""
         run = container.labels[RUN]
         if container.status not in OVER and container.status != "created":
             return False
+        if not self._is_held(run, held):
+            return False
+        # Only now: whoever held it before may have ended it meanwhile.
         known = self.records.read(run)
-        if known is None or container.status == "created":
-            # Without a record it was started elsewhere, and its keeper there has the first right to its result.
+        try:
+            container.reload()
+        except NotFound:
+            return False
+        if known is None or not known.owned or container.status == "created":
+            # Not started with these records, so its keeper elsewhere has the first right to its result.
             since = (
                 container.attrs["State"].get("FinishedAt") if container.status in OVER else container.attrs["Created"]
             )
             if not since or self._is_young(since):
                 return False
-        hold = self.records.hold(run)
-        if hold is None:
-            return False
-        held.append(hold)
-        container.reload()
         if known is None or not known.ended:
             collect(container, self.environment.labels[label(Tag.STACK)], self.environment.gateway, self.records)
         return True

@@ -1,16 +1,23 @@
 """The Docker engine: how it is asked, and how its refusals are told."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
+import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
 from operate.failures import unreachable
 
+Answer = TypeVar("Answer")
 SECONDS = 120
+AWAY = (requests.RequestException, DockerException, OSError)
+"""What an engine that is away, or refuses, is told by."""
+PATIENCE_SECONDS, PAUSE_SECONDS = 600.0, 1.0
+"""How long an engine may be away while something is waited for, and how often it is asked."""
 NOT_RUNNING = 409
 """HTTP status of a command in a container that does not run."""
 
@@ -37,6 +44,29 @@ def asking_engine(about: str) -> Iterator[None]:
         raise unreachable(
             f"The Docker engine cannot be reached ({error}). Fix: start it, or set DOCKER_HOST to this stack's host."
         ) from None
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error says that the engine cannot answer just now, rather than that it refuses."""
+    return error.is_server_error() if isinstance(error, APIError) else isinstance(error, AWAY)
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask the engine for what changes nothing again, for as long as it is away.
+
+    Raises:
+        APIError: it refused.
+        OSError: it stayed away.
+        DockerException: the same.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except AWAY as error:
+            if not is_away(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_SECONDS)
 
 
 def connect() -> docker.DockerClient:

@@ -1,6 +1,10 @@
-"""How a command ends: exit codes, and the one error that carries them to the user."""
+"""How a command ends: exit codes, the one error that carries them to the user, and what is told besides."""
 
+import sys
+from contextlib import suppress
 from enum import IntEnum
+
+from operate.events import clean
 
 
 class Exit(IntEnum):
@@ -35,3 +39,10 @@ def usage(message: str) -> Failure:
 def unreachable(message: str) -> Failure:
     """What would have to answer does not."""
     return Failure(message, Exit.UNREACHABLE)
+
+
+def tell(text: str) -> None:
+    """Something for whoever reads standard error; what of it others wrote is no command for their terminal."""
+    # A terminal that is gone is no reason to end.
+    with suppress(OSError):
+        sys.stderr.write(f"agentenv: {clean(text)}\n")

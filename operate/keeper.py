@@ -13,21 +13,19 @@ from http import HTTPStatus
 from pathlib import Path
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 import operate
+from operate import engine
 from operate.docker_collect import OVER, collect, lost, remove
 from operate.engine import asking_engine, connect
-from operate.failures import Failure, unreachable
+from operate.failures import Failure, tell, unreachable
 from operate.outputs import DockerGateway
 from operate.records import Record, Records
 
 STOP_SECONDS = 120
 """Between SIGTERM and SIGKILL."""
-PATIENCE_SECONDS, PAUSE_SECONDS = 600.0, 1.0
-"""How long an engine may be away while a run is waited for, and how often it is asked."""
 STOP = "--stop"
 
 
@@ -76,22 +74,31 @@ def keep(client: docker.DockerClient, run: str, records: Records, *, stop: bool 
         The record of its end.
 
     Raises:
-        Failure: the engine or the gateway refused.
+        Failure: the engine or the gateway refused, before the end was on record.
     """
     known = records.read(run)
     if known is None:
         raise unreachable(f"There is no record of run {run} on this machine.")
     gateway = DockerGateway.model_validate(known.gateway)
     if not known.ended:
-        if stop:
-            end(client, run)
-        container = wait(client, run)
+        # One that was never started has nobody who would start it: whoever does that holds the lock.
+        unborn = find(client, run) if stop else None
+        if unborn is not None and unborn.status == "created":
+            container: Container | None = unborn
+        else:
+            if stop:
+                end(client, run)
+            container = wait(client, run)
         if container is None:
             known = lost(known)
             records.write(known)
         else:
-            known = collect(container, known.stack, gateway, records)
-    remove(client, gateway, run)
+            known = collect(container, known.stack, gateway, records, owned=known.owned)
+    try:
+        if known.owned:
+            remove(client, gateway, run)
+    except Failure as failure:
+        tell(f"run {run} has ended and is on record, but something of it is left; agentenv list removes it: {failure}")
     records.prune()
     return known
 
@@ -102,9 +109,14 @@ def end(client: docker.DockerClient, run: str) -> None:
     Raises:
         Failure: the engine refused.
     """
-    container = find(client, run)
-    if container is None or not _signalled(container, "SIGTERM"):
-        return
+    while True:
+        container = find(client, run)
+        if container is None or container.status in OVER:
+            return
+        if _signalled(container, "SIGTERM"):
+            break
+        # It is just being made, or removed, by somebody else.
+        time.sleep(engine.PAUSE_SECONDS)
     container = wait(client, run, seconds=STOP_SECONDS)
     if container is not None and container.status not in OVER:
         _signalled(container, "SIGKILL")
@@ -156,16 +168,21 @@ def wait(client: docker.DockerClient, run: str, seconds: float | None = None) ->
                 return container
             # Without a limit the engine answers when it has ended.
             container.wait(timeout=left)
+            container.reload()
+            if container.status in OVER:
+                return container
+            # One that was not started yet, or is just being removed, is not waited for by the engine.
+            time.sleep(engine.PAUSE_SECONDS)
         except NotFound:
             return None
-        except (requests.RequestException, DockerException, OSError) as error:
+        except engine.AWAY as error:
             # The end of a wait that has a limit is among these too.
-            if isinstance(error, APIError) and not error.is_server_error():
+            if isinstance(error, APIError) and not engine.is_away(error):
                 raise unreachable(f"run {run}: the engine refused: {error.explanation}") from None
             away_since = away_since if away_since is not None else time.monotonic()
-            if time.monotonic() - away_since > PATIENCE_SECONDS:
+            if time.monotonic() - away_since > engine.PATIENCE_SECONDS:
                 raise unreachable(f"run {run}: the engine stayed away ({error}). Fix: start it.") from None
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(engine.PAUSE_SECONDS)
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +35,7 @@ class Record:
         gateway: Container, anchor and port of its environment's gateway.
         result: Its result document.
         problem: Why there is none.
+        owned: Whether it was started with these records: another user or machine removes its own runs itself.
     """
 
     info: RunInfo
@@ -42,6 +43,7 @@ class Record:
     gateway: Mapping[str, Any]
     result: Mapping[str, Any] | None = None
     problem: str | None = None
+    owned: bool = True
 
     @property
     def ended(self) -> bool:
@@ -108,6 +110,7 @@ class Records:
             "gateway": dict(record.gateway),
             "result": record.result,
             "problem": record.problem,
+            "owned": record.owned,
         }
         self._replace(self.path(record.info.id, "json"), [json.dumps(told)])
 
@@ -117,21 +120,24 @@ class Records:
 
     def _replace(self, path: Path, lines: Iterable[str]) -> None:
         self._ready()
-        temporary = ""
-        try:
+        with _written(path):
             # Made with mode 0600.
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, errors="replace") as file:
-                temporary = file.name
-                for line in lines:
+            file = tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, errors="replace")  # noqa: SIM115
+        try:
+            # What is written comes from elsewhere, which fails in its own way.
+            for line in lines:
+                with _written(path):
                     file.write(line + "\n")
+            with _written(path):
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.filename is not None:
-                raise unreachable(f"{path} cannot be written ({error}). Fix: make room there.") from None
+                file.close()
+                Path(file.name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                # What found no room before finds none now.
+                file.close()
+            Path(file.name).unlink(missing_ok=True)
             raise
 
     def read(self, run: str) -> Record | None:
@@ -141,7 +147,8 @@ class Records:
             if told["version"] != VERSION:
                 return None
             info = RunInfo.from_json(told["info"])
-            return Record(info, told["stack"], told["gateway"], told["result"], told["problem"])
+            owned = bool(told.get("owned", True))
+            return Record(info, told["stack"], told["gateway"], told["result"], told["problem"], owned)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -159,7 +166,9 @@ class Records:
     def said(self, run: str) -> BinaryIO:
         """Where the keeper of a run says what went wrong."""
         self._ready()
-        return os.fdopen(os.open(self.path(run, "keeper"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+        path = self.path(run, "keeper")
+        with _written(path):
+            return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
     def forget(self, run: str) -> None:
         """Remove all files of a run."""
@@ -175,9 +184,16 @@ class Records:
 
         Returns:
             None when somebody else does.
+
+        Raises:
+            Failure: there can be no lock.
         """
         self._ready()
         path = self.path(run, "lock")
+        with _written(path):
+            return self._locked(path, wait=wait)
+
+    def _locked(self, path: Path, *, wait: bool) -> Hold | None:
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -207,7 +223,8 @@ class Records:
         now = time.time()
         dated: list[tuple[float, Path]] = []
         for path in self._folder.iterdir():
-            with suppress(FileNotFoundError):
+            # What cannot be removed is no reason to fail: what was asked for has been done.
+            with suppress(OSError):
                 age = now - path.stat().st_mtime
                 if path.suffix == ".json":
                     dated.append((age, path))
@@ -218,4 +235,15 @@ class Records:
                 continue
             record = self.read(path.stem)
             if record is None or record.ended:
-                self.forget(path.stem)
+                with suppress(OSError):
+                    self.forget(path.stem)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unreachable(
+            f"{path} cannot be written ({error}). Fix: make room there, or set XDG_STATE_HOME to a folder of your own."
+        ) from None

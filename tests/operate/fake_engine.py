@@ -1,7 +1,7 @@
 """As much of a Docker engine as runs and probes use, in plain Python; it remembers what it was told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -66,9 +66,16 @@ class FakeContainer:
         del self.fake.containers_by_name[self.name]
 
     def logs(self, stdout: bool, stderr: bool, stream: bool = False, follow: bool = False) -> Any:
+        if follow:
+            return self._followed()
         if stream:
             return iter([self.fake.output if stdout else self.fake.errors])
         return self.fake.answer(self.config["Cmd"]).encode() if stdout else b""
+
+    def _followed(self) -> Iterator[bytes]:
+        yield self.fake.output
+        if self.status == "running":
+            self.wait(None)
 
     def exec_run(self, command: list[str], demux: bool) -> Any:
         self.fake.told.append(f"exec {self.name} {' '.join(command[3:])}")

@@ -2,85 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from docker.errors import NotFound
 
 from components.models.tags import RUN
-from operate import docker_runs, keeper
-from operate.docker_backend import DockerRuns
-from operate.docker_logs import lines
-from operate.failures import Exit, Failure
-from operate.outputs import Outputs
+from operate.failures import Exit
 from operate.records import Records
-from operate.runs import Order, RunInfo
-from tests.operate.deployed import DESK, outputs
+from operate.runs import Order
+from tests.operate.docker_stack import RESULT, SAID, backend, container, quiet, refused, started, variables
 from tests.operate.fake_engine import FakeContainer, FakeEngine
 
-OWN = {"name": "own", "environment": "api-client", "pattern": "ephemeral", "command": ["true"]}
-NOTES = DESK | {"name": "notes", "pattern": "hybrid"}
-PAIR = {
-    "name": "pair",
-    "environment": "api-client",
-    "pattern": "single_container",
-    "agents": [{"name": "writer", "model": "m"}, {"name": "critic", "model": "m"}],
-}
-FURTHER = (OWN, NOTES, PAIR)
-RESULT = {"version": 1, "run": "?", "outcome": "success", "exit_code": 0, "agents": [{"name": "agent", "text": "42"}]}
-SAID = json.dumps({"event": "result_part", "part": 0, "parts": 1, "text": json.dumps(RESULT)}).encode()
-
-
-@pytest.fixture
-def fake() -> FakeEngine:
-    made = FakeEngine()
-    made.stubborn = True
-    made.output = b'{"event": "session_started"}\n' + SAID
-    return made
-
-
-@pytest.fixture(autouse=True)
-def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs that a keeper was left behind for."""
-    runs: list[str] = []
-    monkeypatch.setattr(keeper, "leave", lambda run, records, stop=False: runs.append(run))
-    return runs
-
-
-def backend(fake: FakeEngine, records: Records | None = None, **fields: Any) -> DockerRuns:
-    told = outputs(**fields)
-    for session in FURTHER:
-        told["sessions"][session["name"]] = told["sessions"]["desk"] | {
-            "pattern": session["pattern"],
-            "session": session,
-        }
-    return DockerRuns(Outputs.parse(told), fake, records)  # type: ignore[arg-type]
-
-
-def started(fake: FakeEngine, order: Order) -> tuple[DockerRuns, RunInfo]:
-    runs = backend(fake)
-    return runs, runs.start(order, quiet)
-
-
-def quiet(what: str) -> None:
-    """Nobody looks."""
-
-
-def container(fake: FakeEngine, info: RunInfo) -> FakeContainer:
-    return fake.containers_by_name[f"agentenv-run-{info.id}-session"]
-
-
-def variables(found: FakeContainer) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in found.config["Env"])
-
-
-def refused(act: Callable[[], object], told: str, code: Exit = Exit.USAGE) -> None:
-    with pytest.raises(Failure, match=told) as caught:
-        act()
-    assert caught.value.code is code
+pytestmark = pytest.mark.usefixtures("left")
 
 
 def test_a_run_is_told_its_task_and_carries_its_labels(fake: FakeEngine) -> None:
@@ -248,91 +182,6 @@ def test_a_session_that_keeps_nothing_is_not_resumed(fake: FakeEngine) -> None:
     refused(lambda: runs.resume(info, Order("", "on"), quiet), "is not hybrid.*agentenv start desk")
 
 
-def test_stop_lets_it_save_and_then_collects(fake: FakeEngine) -> None:
-    fake.stubborn = False
-    fake.output = b""
-    runs, info = started(fake, Order("desk", "go"))
-    ended = runs.stop(info, quiet)
-    assert (ended.exit_code, ended.outcome) == (143, "stopped")
-    assert f"kill agentenv-run-{info.id}-session SIGTERM" in fake.told
-    assert not any("SIGKILL" in told for told in fake.told)
-    assert fake.networks_by_name == {}
-    assert runs.stop(ended, quiet) == ended
-
-
-def test_what_does_not_end_in_time_is_ended(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "STOP_SECONDS", 0)
-    runs, info = started(fake, Order("desk", "go"))
-    assert runs.stop(info, quiet).exit_code == 137
-
-
-def test_what_somebody_keeps_is_left_to_them(fake: FakeEngine) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    container(fake, info).end(11)
-    assert backend(fake).list(None)[1].outcome == "limit_reached"
-    assert f"agentenv-run-{info.id}" in fake.networks_by_name
-    assert runs.wait(info, quiet).outcome == "limit_reached"
-    assert fake.networks_by_name == {}
-
-
-def test_a_run_that_goes_on_without_its_keeper_gets_another(fake: FakeEngine, left: list[str]) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    assert backend(fake).list(None)[1].status == "running"
-    assert left == []
-    runs._held[info.id].release()
-    backend(fake).list(None)
-    assert left == [info.id]
-
-
-def test_whoever_asks_for_a_result_collects_it(fake: FakeEngine) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    runs._held[info.id].release()
-    container(fake, info).end(0)
-    later = backend(fake)
-    assert later.result(later.find(info.id)) == RESULT
-    assert fake.networks_by_name == {}
-
-
-def test_a_dead_keepers_run_is_collected_by_the_next_command(fake: FakeEngine) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    container(fake, info).end(11)
-    # As the kernel does when a process ends.
-    runs._held[info.id].release()
-    later = backend(fake)
-    found = later.list(None)[1]
-    assert (found.id, found.outcome) == (info.id, "limit_reached")
-    assert later.result(found) == RESULT
-    assert fake.networks_by_name == {}
-
-
-def test_a_run_of_another_machine_is_left_to_it_for_a_while(
-    fake: FakeEngine, records: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    runs._held[info.id].release()
-    records.forget(info.id)
-    container(fake, info).end(0)
-    later = backend(fake)
-    assert later.list(None)[1].status == "ended"
-    assert f"agentenv-run-{info.id}" in fake.networks_by_name
-    monkeypatch.setattr(docker_runs, "SETTLED", timedelta(0))
-    assert later.list(None)[1].outcome == "success"
-    assert fake.networks_by_name == {}
-    assert later.result(later.find(info.id)) == RESULT
-
-
-def test_a_run_whose_container_somebody_removed_is_told(fake: FakeEngine) -> None:
-    runs, info = started(fake, Order("desk", "go"))
-    runs._held[info.id].release()
-    del fake.containers_by_name[f"agentenv-run-{info.id}-session"]
-    found = backend(fake).find(info.id)
-    assert (found.status, found.outcome) == ("ended", "crash")
-    ended = backend(fake).wait(info, quiet)
-    assert ended.reason == "its container was removed by somebody else"
-    assert fake.networks_by_name == {}
-    refused(lambda: backend(fake).result(ended), "removed by somebody else", Exit.UNREACHABLE)
-
-
 def test_a_result_that_is_not_there_yet_is_told(fake: FakeEngine) -> None:
     runs, info = started(fake, Order("desk", "go"))
     refused(lambda: runs.result(info), "is running.*--follow")
@@ -361,65 +210,3 @@ def test_a_service_is_stopped_and_started_again(fake: FakeEngine) -> None:
     refused(lambda: runs.result(info), "has no result")
     del fake.containers_by_name["t-chat"]
     refused(lambda: runs.start(Order("chat"), quiet), "pulumi up", Exit.UNREACHABLE)
-
-
-def test_the_twin_of_a_probe_is_no_run(fake: FakeEngine) -> None:
-    runs = backend(fake)
-    launcher = docker_runs.Launcher(fake, "api-client", runs._environments["api-client"])  # type: ignore[arg-type]
-    with launcher.run(runs._session("desk")[0].session, "session:1"):
-        assert [one.id for one in runs.list(None)] == ["chat"]
-
-
-def test_a_run_that_is_being_made_is_not_lost(fake: FakeEngine) -> None:
-    seen: list[str] = []
-
-    def looking(config: dict[str, Any], name: str) -> object:
-        seen.extend(f"{one.status}" for one in backend(fake).list("desk"))
-        return create(config, name)
-
-    create = fake.api.create_container_from_config
-    fake.api.create_container_from_config = looking
-    started(fake, Order("desk", "go"))
-    assert set(seen) == {"starting"}
-
-
-def test_a_log_goes_on_where_the_engine_breaks_off(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.output, fake.errors = b"one\ntwo\nthree", b"warning"
-    runs, info = started(fake, Order("own"))
-    whole = FakeContainer.logs
-
-    def logs(self: FakeContainer, stdout: bool, stderr: bool, stream: bool, follow: bool) -> Any:
-        return iter([b"on", b"e\r\ntw"]) if follow else whole(self, stdout, stderr, stream, follow)
-
-    monkeypatch.setattr(FakeContainer, "logs", logs)
-    assert list(runs.lines(info, follow=True)) == ["one", "two", "three", "warning"]
-
-
-def test_a_log_goes_on_in_the_record_when_the_container_is_removed(
-    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake.output, fake.errors = b"one\ntwo\nthree", b"warning"
-    runs, info = started(fake, Order("own"))
-    whole = FakeContainer.logs
-    runs.wait(info, quiet)
-    again, info = backend(fake), runs.start(Order("own"), quiet)
-
-    def logs(self: FakeContainer, stdout: bool, stderr: bool, stream: bool, follow: bool) -> Any:
-        if not follow:
-            monkeypatch.setattr(FakeContainer, "logs", whole)
-            runs.wait(info, quiet)
-            raise NotFound("404", explanation="no such container")
-        return iter([b"one\n"])
-
-    monkeypatch.setattr(FakeContainer, "logs", logs)
-    assert list(again.lines(info, follow=True)) == ["one", "two", "three", "warning"]
-    assert fake.networks_by_name == {}
-
-
-def test_lines_are_whole_however_they_are_cut() -> None:
-    text = b"a\nbb\n\nccc" + b"\xff" + b"d" * 3 * 1024 * 1024
-    for size in (1024, 16 * 1024, 10**7):
-        found = list(lines(text[at : at + size] for at in range(0, len(text), size)))
-        assert found[:3] == ["a", "bb", ""]
-        assert "".join(found[3:]) == "ccc\ufffd" + "d" * 3 * 1024 * 1024
-        assert max(map(len, found)) <= 1024 * 1024

@@ -11,12 +11,12 @@ import pytest
 import requests
 from docker.errors import APIError
 
-from operate import keeper
+from operate import engine, keeper
 from operate.failures import Failure
 from operate.records import Records
 from operate.runs import Order
+from tests.operate.docker_stack import RESULT, SAID, backend, quiet
 from tests.operate.fake_engine import FakeContainer, FakeEngine
-from tests.operate.test_docker_backend import RESULT, SAID, backend, quiet
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made.stubborn = True
     made.output = SAID
     monkeypatch.setattr(keeper, "connect", lambda: made)
-    monkeypatch.setattr(keeper, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "PAUSE_SECONDS", 0.0)
     return made
 
 
@@ -115,7 +115,7 @@ def test_an_engine_that_stays_away_is_given_up(
 
     run = orphan(fake)
     fake.waiting = waiting
-    monkeypatch.setattr(keeper, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", -1.0)
     assert keeper.main([run]) == 3
     assert "stayed away" in capsys.readouterr().err
     # The next command has it all before it.

@@ -1,11 +1,14 @@
 """Records: whole or not at all, the owner's alone, one keeper at a time, and not for ever."""
 
+import errno
 import fcntl
+import json
 import os
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,3 +135,63 @@ def test_a_relative_state_folder_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Records.default().path("r1", "json").is_relative_to(tmp_path / ".local" / "state" / "agentenv")
+
+
+def test_a_full_disk_is_told(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    records.write(RECORD)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match=r"r1\.json cannot be written .*No space.*Fix: make room"):
+        records.write(RECORD)
+    with pytest.raises(Failure, match=r"r1\.jsonl cannot be written .*No space.*Fix: make room"):
+        records.write_log("r1", ["new"])
+    assert [path.name for path in records.path("r1", "json").parent.iterdir()] == ["r1.json"]
+
+
+def test_a_log_that_cannot_be_fetched_is_not_said_to_be_a_full_disk(records: Records) -> None:
+    def cut() -> Iterator[str]:
+        yield "one"
+        raise ConnectionResetError("the engine restarts")
+
+    with pytest.raises(ConnectionResetError):
+        records.write_log("r1", cut())
+    assert list(records.log("r1")) == []
+
+
+def test_records_of_somebody_else_are_told(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    records.write(RECORD)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(Failure, match=r"r1\.lock cannot be written .*XDG_STATE_HOME"):
+        records.hold("r1")
+    with pytest.raises(Failure, match=r"r1\.keeper cannot be written .*XDG_STATE_HOME"):
+        records.said("r1")
+
+
+def test_what_cannot_be_pruned_stays(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    records.write(RECORD)
+    long_ago = NOW.timestamp() - 10**8
+    os.utime(records.path("r1", "json"), (long_ago, long_ago))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    records.prune()
+    assert records.read("r1") == RECORD
+
+
+def test_a_record_says_whose_run_it_is(records: Records) -> None:
+    records.write(replace(RECORD, owned=False))
+    found = records.read("r1")
+    assert found is not None
+    assert not found.owned
+    told = json.loads(records.path("r1", "json").read_text())
+    del told["owned"]
+    records.path("r1", "json").write_text(json.dumps(told))
+    assert records.read("r1") == RECORD, "as earlier versions wrote it"

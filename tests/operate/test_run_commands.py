@@ -20,8 +20,8 @@ from operate.records import Records
 from operate.runs import RunInfo
 from operate.tokens import token_hash
 from tests.operate.deployed import outputs
+from tests.operate.docker_stack import NOTES, OWN, RESULT, SAID
 from tests.operate.fake_engine import FakeContainer, FakeEngine
-from tests.operate.test_docker_backend import NOTES, OWN, RESULT, SAID
 
 TEXT = json.dumps({"event": "assistant_text", "text": "thinking", "time": "2027-01-31T10:11:12.1Z"}).encode()
 
