@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from components.models.errors import validate
 from components.models.session import Session
 from components.models.tags import RUN, Role, Tag, label
 from components.plans.docker import ContainerPlan, SessionNetwork, fence_container, session_container
+from components.plans.image import PREPARED
 from operate.docker_gateway import Gateway
 from operate.docker_networks import attach_gateway, detached, make_network, removed
 from operate.docker_sweep import Sweep
@@ -138,15 +139,17 @@ class Launcher:
             with signals_held(), asking_engine(f"run {number}"):
                 own = {**self._environment.labels, **particulars.labels, label(Tag.SESSION): session.name, RUN: number}
                 network = self._network(made, name, own | {label(Tag.ROLE): Role.SESSION.value})
-                if command is not None:
-                    session = session.model_copy(update={"command": tuple(command(network))})
                 with ThreadPoolExecutor(2) as pool:
                     # The gateway comes while the fence rises and the session is made, which starts when both are there.
                     admitted = pool.submit(self._admit, session.name, name, network, particulars)
                     fence = self._create(made, self._fence(name, network, own | {label(Tag.ROLE): Role.FENCE.value}))
                     risen = pool.submit(self._start, fence)
                     labels = own | {label(Tag.ROLE): Role.SESSION.value}
-                    created = self._create(made, self._session(name, image, network, session, labels, particulars))
+                    plan = self._session(name, image, network, session, labels, particulars)
+                    if command is not None:
+                        # All else stays as it is declared: the user and the capabilities go with the session's own.
+                        plan = replace(plan, command=(*PREPARED, *command(network)))
+                    created = self._create(made, plan)
                     risen.result()
                     admitted.result()
                 if ready is not None:

@@ -94,10 +94,12 @@ class DockerExaminer:
             others=others,
             own_kernel=self.environment.isolation is Isolation.RUNSC,
             held=tuple(secret.name for secret in self.session.session.secrets if secret.inject is None),
+            supervised=self.session.session.is_supervised,
         )
 
     def _command(self, probes: Sequence[Probe], network: SessionNetwork) -> list[str]:
-        return command(probes, f"{network.gateway}:{self.environment.gateway.port}")
+        gateway = f"{network.gateway}:{self.environment.gateway.port}"
+        return command(probes, gateway, supervised=self.session.session.is_supervised)
 
     def _examined(self, container: Container, where: str, code: int, out: str, err: str) -> Examined:
         lines = tuple(out.splitlines())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from components.plans.image import AGENT_UIDS
 from components.plans.probes import Probe, Seen, Surroundings
 
 PROGRAM = "/usr/local/lib/agentenv/verify_fence.py"
@@ -127,18 +128,21 @@ class Evidence:
         }
 
 
-def command(probes: Sequence[Probe], gateway: str) -> list[str]:
+def command(probes: Sequence[Probe], gateway: str, *, supervised: bool = False) -> list[str]:
     """The command that runs `probes` in a session's container, in front of no shell.
 
     Args:
         probes: What to try.
         gateway: HOST:PORT as the session reaches it.
+        supervised: Whether the container starts as root for several agents, none of which is: the probes are the first.
     """
-    order = {
+    order: dict[str, Any] = {
         "gateway": gateway,
         "seconds": PROBE_SECONDS,
         "probes": [[probe.id, probe.kind, probe.target] for probe in probes],
     }
+    if supervised:
+        order["uid"] = AGENT_UIDS[0]
     # -I: neither the session's variables nor its folder decide what is imported.
     return ["/usr/bin/python3", "-I", PROGRAM, json.dumps(order, separators=(",", ":"))]
 

@@ -37,8 +37,12 @@ class FargateExaminer:
             Failure: the task did not start, did not end, or its program did not.
         """
         gateway = self.fargate.environment.gateway
-        probes = plan(Surroundings("fargate", self.name, gateway, others=self._others(), held=self.session.held))
-        wanted = _overrides(self.session.overrides, command(probes, gateway))
+        supervised = self._supervised()
+        around = Surroundings(
+            "fargate", self.name, gateway, others=self._others(), held=self.session.held, supervised=supervised
+        )
+        probes = plan(around)
+        wanted = _overrides(self.session.overrides, command(probes, gateway, supervised=supervised))
         cluster = self.fargate.cluster
         progress("starting a one-off task")
         task = str(self.fargate.start(self.name, self.session, wanted, progress=progress)["taskArn"])
@@ -63,6 +67,11 @@ class FargateExaminer:
             policy_in_force=None,
             lines=lines,
         )
+
+    def _supervised(self) -> bool:
+        """Whether its definition starts as root, for several agents."""
+        told = json.loads(self.session.variables.get("AGENTENV_SESSION", "{}"))
+        return len(told.get("agents", ())) > 1 and not self.session.own_command
 
     def _others(self) -> tuple[Neighbour, ...]:
         return tuple(

@@ -6,6 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
+from components.models.capabilities import SUPERVISOR
 from components.models.hosts import matches
 from components.plans.egress import MODEL_API_HOST, AllowedHost, EgressPolicy
 
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     """A folder: looks for files below it that raise privileges."""
     USER = "user"
     CAPABILITIES = "capabilities"
+    """Names of capabilities, apart by blanks, that may be left where no process can have them."""
     NO_NEW_PRIVILEGES = "no-new-privileges"
     SECCOMP = "seccomp"
     PIDS = "pids"
@@ -148,6 +150,7 @@ class Surroundings:
         others: Sessions that it must not reach.
         own_kernel: Whether a kernel in user space (gVisor) stands between it and the host's.
         held: Environment variables that hold a secret because the session declares it so.
+        supervised: Whether several agents share the container, and the probes are tried as one of them.
     """
 
     runtime: Literal["docker", "fargate"]
@@ -158,6 +161,7 @@ class Surroundings:
     others: tuple[Neighbour, ...] = ()
     own_kernel: bool = False
     held: tuple[str, ...] = ()
+    supervised: bool = False
 
 
 def probes(policy: EgressPolicy, around: Surroundings, control: AllowedHost | None = None) -> tuple[Probe, ...]:
@@ -315,10 +319,14 @@ def _container(around: Surroundings) -> Iterator[Probe]:
     limited = (Seen.LIMITED,) if docker and not around.own_kernel else (Seen.LIMITED, Seen.UNKNOWN)
     yield Probe("user", "user", Kind.USER, "", (Seen.NOT_ROOT,), "the image's user has no privileges")
     yield Probe("root-fs", "root file system", Kind.WRITE, "/var/tmp", (Seen.READ_ONLY,), "read-only root")  # noqa: S108
+    own, apart = ((Seen.WRITABLE,), "the agent's own"), ((Seen.REFUSED,), "each agent has a folder of its own in it")
     for name, folder in (("tmp", "/tmp"), ("workspace", "/workspace"), ("home", "/home/agent")):  # noqa: S108
-        yield Probe(f"write-{name}", f"work folder {folder}", Kind.WRITE, folder, (Seen.WRITABLE,), "the agent's own")
+        seen, why = apart if around.supervised and name != "tmp" else own
+        yield Probe(f"write-{name}", f"work folder {folder}", Kind.WRITE, folder, seen, why)
     yield Probe("setuid", "files that raise privileges", Kind.SETUID, "/", (Seen.NONE,), "the image strips them")
-    yield Probe("capabilities", "capabilities", Kind.CAPABILITIES, "", (Seen.NONE,), "all dropped")
+    left = " ".join(SUPERVISOR) if around.supervised else ""
+    dropped = "none but the supervisor's, which no agent can have" if left else "all dropped"
+    yield Probe("capabilities", "capabilities", Kind.CAPABILITIES, left, (Seen.NONE,), dropped)
     for attempt in ("mount", "unshare-net"):
         yield Probe(attempt, attempt, Kind.SYSCALL, attempt, (Seen.REFUSED,), "takes a capability")
     yield Probe(

@@ -1,7 +1,8 @@
 """Tries from inside a session what its fence must hold: the far end of `agentenv verify`.
 
-One argument: `{"gateway": "HOST:PORT", "seconds": 1.5, "probes": [["id", "kind", "target"], ...]}`. One JSON line on
-stdout for each probe, `{"event": "probe", "id": ..., "seen": ..., "detail": ...}`, and at the end
+One argument: `{"gateway": "HOST:PORT", "seconds": 1.5, "probes": [["id", "kind", "target"], ...]}`; with `"uid"`, the
+probes are tried as that user where the container starts as root, as the supervisor of several agents starts each. One
+JSON line on stdout for each probe, `{"event": "probe", "id": ..., "seen": ..., "detail": ...}`, and at the end
 `{"event": "probes_done", "count": ...}`. What is seen is told, not judged; no value of a variable is ever printed.
 """
 
@@ -29,7 +30,7 @@ from pathlib import Path
 Outcome = tuple[str, str]
 """What was seen, in one of a few fixed words, and the particulars for people."""
 
-EX_USAGE = 64
+EX_USAGE, EX_OSERR = 64, 71
 RESOLV_CONF = Path("/etc/resolv.conf")
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
@@ -44,6 +45,9 @@ TLS_ALERT, TLS_ALERT_BYTES, UNRECOGNIZED_NAME = 21, 7, 112
 """RFC 8446, 6: a record's head of five bytes, level and description. The gateway refuses a name with it."""
 QUERY_TYPES = {"A": 1, "TXT": 16}
 DNS_HEADER = struct.Struct("!6H")
+PR_SET_NO_NEW_PRIVS = 38
+CAPABILITIES = {"SETGID": 6, "SETUID": 7}
+"""Numbers of those that may be declared (linux/capability.h)."""
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 AF_VSOCK = 40
 NO_LIMIT = 1 << 60
@@ -344,12 +348,12 @@ def _status() -> dict[str, str]:
     return {name: value.strip() for name, _, value in pairs}
 
 
-def capabilities(_: str) -> Outcome:
-    """All sets of capabilities but the inheritable, which gives none by itself."""
+def capabilities(target: str) -> Outcome:
+    """All sets of capabilities but the inheritable, which gives none by itself; the bounding set may hold `target`."""
     status = _status()
-    held = [
-        f"{name}={status[name]}" for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb") if int(status.get(name, "0"), 16)
-    ]
+    bound = sum(1 << CAPABILITIES[name] for name in target.split())
+    allowed = {"CapPrm": 0, "CapEff": 0, "CapBnd": bound, "CapAmb": 0}
+    held = [f"{name}={status[name]}" for name, bits in allowed.items() if int(status.get(name, "0"), 16) & ~bits]
     return ("found", " ".join(held)) if held else ("none", "")
 
 
@@ -512,20 +516,41 @@ def say(number: str, outcome: Outcome) -> None:
     sys.stdout.flush()
 
 
+def become(uid: int) -> None:
+    """Be this user, as an agent is whose supervisor is root; whoever is not root stays what it is.
+
+    Raises:
+        OSError: it may not.
+    """
+    if os.getuid() != 0:
+        return
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    _checked(_libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
 def main(arguments: list[str]) -> int:
     """Run the probes of the one argument.
 
     Returns:
-        0 when all have been tried, whatever was seen; 64 for an argument that is none.
+        0 when all have been tried, whatever was seen; 64 for an argument that is none; 71 where it cannot become the
+        user that is asked for.
     """
     try:
         (text,) = arguments
         order = json.loads(text)
         prober = Prober(Place.parse(order["gateway"]), float(order["seconds"]))
         wanted = [(str(number), str(kind), str(target)) for number, kind, target in order["probes"]]
+        uid = int(order.get("uid") or os.getuid())
     except (ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"verify_fence: not a list of probes: {type(error).__name__}: {error}\n")
         return EX_USAGE
+    try:
+        become(uid)
+    except OSError as error:
+        sys.stderr.write(f"verify_fence: cannot become uid {uid}: {_said(error)}\n")
+        return EX_OSERR
     over = network(prober)
     # First what forks: a child of a process with threads may find a lock held for ever.
     for number, kind, target in wanted:

@@ -52,6 +52,8 @@ STRANGERS, STRANGER = IPv4Network("203.0.113.8/29"), IPv4Address("203.0.113.10")
 NAME = f"agentenv-test-verify-{os.getpid()}"
 STACK = {"agentenv.stack": NAME, "agentenv.environment": "api-client", "agentenv.role": "session"}
 DESK = {"name": "desk", "environment": "api-client", "pattern": "ephemeral", "agent": {"model": "m"}}
+AGENTS = [{"name": name, "model": "m"} for name in ("writer", "checker")]
+PAIR = {"name": "pair", "environment": "api-client", "pattern": "single_container", "agents": AGENTS}
 OPEN_RULES = "table inet open { chain output { type filter hook output priority filter; policy accept; }; }\n"
 # Answers whatever comes as a TLS server would begin, and tells what came.
 UPSTREAM = """
@@ -366,6 +368,32 @@ def test_a_service_is_probed_in_its_own_container_and_others_do_not_reach_it(rig
         seen = verified(both, "chat", 0)
         assert seen[""]["where"] == f"running container {run.container.name}"
         assert verified(both, "desk", 0)["session-chat"]["seen"] == "blocked"
+    assert rig.leftovers() == []
+
+
+def pair(image: str, **fields: Any) -> dict[str, Any]:
+    told = {"runtime": "docker", "pattern": PAIR["pattern"], "environment": "api-client", "session": PAIR}
+    return told | {"image": image} | fields
+
+
+def test_several_agents_are_probed_as_one_of_them_in_a_twin_and_where_they_run(rig: Rig) -> None:
+    environment = Outputs.parse(rig.outputs).environment("api-client")
+    assert isinstance(environment, DockerEnvironment)
+    image = environment.images.session
+    twin = replace(rig, outputs={**rig.outputs, "sessions": {"pair": pair(image)}})
+    launcher = Launcher(rig.client, "api-client", environment)
+    with launcher.run(validate(Session, PAIR), image, lambda _: ["/usr/bin/sleep", "600"]) as run:
+        assert run.container.attrs["Config"]["User"] == "0:0"
+        assert run.container.attrs["HostConfig"]["CapAdd"] == ["CAP_SETGID", "CAP_SETUID"]
+        up = pair(image, container=run.container.name, address=str(run.network.session))
+        until(lambda: b"sleep" in run.container.exec_run(["/usr/bin/cat", "/proc/1/cmdline"]).output)
+        for seen in (
+            verified(twin, "pair", 0),
+            verified(replace(rig, outputs={**rig.outputs, "sessions": {"pair": up}}), "pair", 0),
+        ):
+            assert (seen["user"]["seen"], seen["user"]["detail"]) == ("not root", "uid 10401, gid 10401")
+            assert seen["capabilities"]["ok"]
+            assert seen["write-workspace"]["seen"] == "refused"
     assert rig.leftovers() == []
 
 

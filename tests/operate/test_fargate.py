@@ -64,6 +64,19 @@ def test_the_probes_run_in_a_task_of_the_sessions_own_definition(aws: Aws) -> No
     assert not evidence.ok
 
 
+@pytest.mark.parametrize(("agents", "uid"), [(1, None), (2, 10401)])
+def test_several_agents_are_probed_as_one_of_them(aws: Aws, agents: int, uid: int | None) -> None:
+    data = aws.deployed()
+    declared = {"name": "AGENTENV_SESSION", "value": json.dumps({"agents": [{"name": f"a{n}"} for n in range(agents)]})}
+    session = data.sessions["desk"]
+    session.overrides["containerOverrides"][0]["environment"] = [declared]  # type: ignore[union-attr]
+    evidence = verify("desk", data, None, lambda what: None)
+    (container,) = aws.asked[-1]["overrides"]["containerOverrides"]
+    assert json.loads(container["command"][-1]).get("uid") == uid
+    (workspace,) = (result for result in evidence.results if result.id == "write-workspace")
+    assert workspace.expected == (("writable",) if uid is None else ("refused",))
+
+
 def test_all_of_it_fits_into_the_overrides(aws: Aws) -> None:
     data = aws.deployed()
     long = [{"name": f"V{n}", "value": "x" * 400} for n in range(20)]

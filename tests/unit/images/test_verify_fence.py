@@ -5,6 +5,8 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -254,6 +256,11 @@ def test_capabilities(status: Callable[[str], None]) -> None:
     assert verify_fence.capabilities("")[0] == "none"
     status(none.replace("CapBnd:\t0", "CapBnd:\t0000000000002000"))
     assert verify_fence.capabilities("") == ("found", "CapBnd=0000000000002000")
+    status(none.replace("CapBnd:\t0", "CapBnd:\t00000000000000c0"))
+    assert verify_fence.capabilities("")[0] == "found"
+    assert verify_fence.capabilities("SETGID SETUID")[0] == "none"
+    status(none.replace("CapEff:\t0", "CapEff:\t00000000000000c0"))
+    assert verify_fence.capabilities("SETGID SETUID")[0] == "found"
 
 
 @pytest.mark.parametrize(("value", "seen"), [("1", "set"), ("0", "not set")])
@@ -373,6 +380,19 @@ def test_one_line_for_each_probe_and_one_at_the_end(capsys: pytest.CaptureFixtur
         "d": "unknown",
     }
     assert last == {"event": "probes_done", "count": 4}
+
+
+def test_the_probes_of_several_agents_are_tried_as_one_of_them() -> None:
+    probes = [["user", "user", ""], ["left", "capabilities", ""], ["raised", "no-new-privileges", ""]]
+    order = {"gateway": "127.0.0.1:9", "seconds": 0.3, "uid": 10401, "probes": probes}
+    command = [sys.executable, "-I", str(IMAGES / "session/verify_fence.py"), json.dumps(order)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seen = {line.get("id"): line for line in map(json.loads, done.stdout.splitlines())}
+    assert seen["user"]["seen"] == "not root"
+    assert "CapEff" not in seen["left"]["detail"]
+    if os.getuid() == 0:
+        assert seen["user"]["detail"] == "uid 10401, gid 10401"
+        assert seen["raised"]["seen"] == "set"
 
 
 @pytest.mark.parametrize("arguments", [[], ["{}"], ["[1"], ['{"gateway": "a", "seconds": 1, "probes": []}']])

@@ -1,7 +1,7 @@
 """Which probes a session gets, and what each must come to."""
 
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -112,6 +112,16 @@ def test_gvisor_is_not_asked_for_the_hosts_filter() -> None:
 
 def test_a_secret_that_the_session_declares_is_not_a_leak() -> None:
     assert of(LIMITED, docker(held=("GH_TOKEN",)))["secrets"].target == "GH_TOKEN"
+
+
+@pytest.mark.parametrize("runtime", ["docker", "fargate"])
+def test_one_of_several_agents_has_a_folder_of_its_own_and_no_more(runtime: Literal["docker", "fargate"]) -> None:
+    made = of(LIMITED, Surroundings(runtime, "one", GATEWAY, supervised=True))
+    assert made["user"].expected == (Seen.NOT_ROOT,)
+    assert made["capabilities"].target == "SETGID SETUID"
+    assert made["write-workspace"].expected == made["write-home"].expected == (Seen.REFUSED,)
+    assert made["write-tmp"].expected == (Seen.WRITABLE,)
+    assert of(LIMITED, Surroundings(runtime, "one", GATEWAY))["capabilities"].target == ""
 
 
 def test_the_control_is_an_exact_host_of_the_stack_file() -> None:
