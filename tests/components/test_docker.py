@@ -329,7 +329,7 @@ def test_several_agents_in_one_container_start_as_root_with_two_capabilities(
 ) -> None:
     seen = run(recorder, stack(SHUT, sessions=(supervised("pair", "shut", 8080),)), preview=preview)
     pair = seen.container("pair")
-    assert pair["user"] == "0:0"
+    assert pair["user"] == "0:10001"
     assert pair["capabilities"] == {"adds": ["CAP_SETGID", "CAP_SETUID"], "drops": ["ALL"]}
     assert pair["securityOpts"] == ["no-new-privileges"]
     assert (pair["readOnly"], pair["privileged"]) == (True, False)

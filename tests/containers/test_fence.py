@@ -225,7 +225,7 @@ def eventually(answer: Callable[[], str]) -> str:
     return last
 
 
-def ended(container: Container) -> tuple[int, dict[str, Any]]:
+def ended(container: Container) -> tuple[int, Any]:
     code = container.wait(timeout=60)["StatusCode"]
     return code, json.loads(container.logs().decode().splitlines()[-1])
 
@@ -397,6 +397,40 @@ def test_nothing_runs_where_no_filter_of_system_calls_can_be_set(images: tuple[s
         code, line = ended(session)
         assert (code, line["event"]) == (78, "no_filter")
         assert "ran" not in session.logs().decode().splitlines()
+
+
+def test_a_supervisor_reads_a_secret_that_the_group_of_sessions_may_read(
+    images: tuple[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "crm"
+    file.write_text("hunter2\n")
+    os.chown(file, 10002, 10001)
+    file.chmod(0o440)
+    agents = [{"name": one, "model": "m", "max_turns": 1} for one in ("a", "b")]
+    pair = Session.model_validate(
+        {
+            "name": "s",
+            "environment": "e",
+            "pattern": "single_container",
+            "agents": agents,
+            "secrets": [{"name": "CRM", "source": f"file:{file}"}],
+            "resources": {"disk_gib": 1},
+        }
+    )
+    say = "import json, os; print(json.dumps([os.environ['CRM'], os.getuid()]))"
+    with a_rig(images) as rig:
+        one = held(rig, "limited")
+        plan = session_container(
+            name=name(),
+            image=rig.session_image,
+            environment=Environment.model_validate({"name": "e", "config": {"type": "cloud"}}),
+            session=pair,
+            network=one.network,
+            fence=str(one.fence.name),
+            labels={},
+        )
+        code, said = ended(rig.container(replace(plan, command=("/usr/bin/python3", "-c", say))))
+        assert (code, said) == (0, ["hunter2", 0])
 
 
 def test_a_command_of_docker_exec_is_filtered_too_and_leaves_no_watcher(images: tuple[str, str]) -> None:

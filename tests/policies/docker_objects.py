@@ -76,7 +76,7 @@ OPEN_NETWORK: dict[str, Any] = {
 }
 EGRESS_NETWORK: dict[str, Any] = {"name": "egress", "labels": labels(OF_GATEWAY)}
 PAIR: dict[str, Any] = SESSION | {
-    "user": "0:0",
+    "user": "0:10001",
     "capabilities": {"drops": ["ALL"], "adds": ["CAP_SETGID", "CAP_SETUID"]},
     "command": ["/opt/agentenv/bin/python", "-I", "/usr/local/lib/agentenv/session.py"],
     "envs": ["AGENTENV_ENVIRONMENT=e", 'AGENTENV_SESSION={"name":"s","agents":[{"name":"a"},{"name":"b"}]}'],

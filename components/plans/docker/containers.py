@@ -123,7 +123,8 @@ def session_container(
     return ContainerPlan(
         name=name,
         image=image,
-        user="0:0" if supervised else f"{uid}:{AGENT_UID}",
+        # A supervisor has no capability to read what it may not: the group lets it read the secrets that it hands on.
+        user=f"{0 if supervised else uid}:{AGENT_UID}",
         labels=labels,
         memory_bytes=memory_mib(session) * MIB,
         cpus=size.cpu,

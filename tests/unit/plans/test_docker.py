@@ -180,7 +180,7 @@ AGENTS: dict[str, Any] = {
 def test_several_agents_have_a_supervisor_with_two_capabilities_that_owns_the_writable_places() -> None:
     plan = session(**AGENTS)
     host = plan.engine_config()["HostConfig"]
-    assert (plan.user, host["CapDrop"], host["CapAdd"]) == ("0:0", ["ALL"], ["CAP_SETGID", "CAP_SETUID"])
+    assert (plan.user, host["CapDrop"], host["CapAdd"]) == ("0:10001", ["ALL"], ["CAP_SETGID", "CAP_SETUID"])
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert "uid=0,gid=0,mode=0755" in plan.tmpfs["/workspace"]
     command = session(**AGENTS, command=["x"])
