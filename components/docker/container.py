@@ -88,7 +88,8 @@ def container(
         memory=plan.memory_bytes // MIB,
         memory_swap=plan.memory_bytes // MIB,
         cpus=f"{plan.cpus:g}",
-        ulimits=[docker.ContainerUlimitArgs(name="nproc", soft=plan.nproc, hard=plan.nproc)] if plan.nproc else None,
+        ulimits=[docker.ContainerUlimitArgs(name=name, soft=most, hard=most) for name, most in plan.ulimits.items()]
+        or None,
         read_only=plan.read_only,
         capabilities=docker.ContainerCapabilitiesArgs(adds=list(plan.cap_add), drops=list(plan.cap_drop)),
         security_opts=list(plan.security_opt),

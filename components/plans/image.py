@@ -39,6 +39,8 @@ PREPARED = (*SESSION_COMMAND, "exec", "--")
 """Put before a session's own command: prepares what an agent finds, then becomes the command."""
 STATE_FOLDER = "/var/lib/agentenv/state"
 """Where a volume with kept conversations is mounted, on a Docker host."""
+STATE_FILES = ("a.tar", "b.tar")
+"""All that an agent can write there, in turns: a volume lies on the host's disk, which all sessions share."""
 BEHIND_FENCE = ("/usr/bin/python3", "-I", f"{LIBRARY}/behind_fence.py")
 """Put before a session's command on a Docker host: waits for the fence, then becomes the command."""
 FENCE_LIBRARY = "/usr/local/lib/agentenv-fence"
@@ -203,8 +205,9 @@ def _base(authorities: Sequence[str], folder: str = "") -> list[str]:
             'echo "agent$uid:x:$uid:" >> /etc/group; '
             'echo "agent$uid:x:$uid:$uid::/home/agent:/bin/bash" >> /etc/passwd; done',
             f"install -d -o {AGENT_UID} -g {AGENT_UID} /workspace",
-            # A service's user is of this group alone.
-            f"install -d -m 0770 -o {AGENT_UID} -g {AGENT_UID} {STATE_FOLDER}",
+            # A fresh volume takes this over. A service's user is of this group alone.
+            f"install -d -m 0755 {STATE_FOLDER}",
+            *(f"install -m 0660 -o {AGENT_UID} -g {AGENT_UID} /dev/null {STATE_FOLDER}/{name}" for name in STATE_FILES),
         ),
         *_trusted(authorities),
         f"COPY --chmod=0644 {folder}install_packages.py {LIBRARY}/",

@@ -357,6 +357,9 @@ def test_a_service_that_idles_keeps_its_conversations_and_may_have_ended(
         ("volume", volume.inputs["name"], "/var/lib/agentenv/state", False)
     ]
     assert "AGENTENV_STATE=volume" in idle["envs"]
+    disk = 5 * 2**30
+    assert {"name": "fsize", "soft": disk, "hard": disk} in idle["ulimits"]
+    assert [limit["name"] for limit in always["ulimits"]] == ["nproc"]
     assert (idle["restart"], idle["mustRun"]) == ("on-failure", False)
     assert (always["restart"], always["mustRun"]) == ("unless-stopped", True)
     assert not always.get("mounts")

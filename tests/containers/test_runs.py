@@ -43,7 +43,7 @@ SESSIONS = [
     command("echo", 'echo "I am $AGENTENV_RUN"; echo "$COLOUR" >&2; exit "${CODE:-0}"'),
     command("long", "printf '%0100000d\\n' 7; printf 'no end'"),
     command("patient", "trap 'echo saved; exit 143' TERM; echo ready; while :; do sleep 0.1; done"),
-    command("memory", f"cat {STATE}/notes 2>/dev/null; echo noted > {STATE}/notes; exec $THEN", "hybrid"),
+    command("memory", f"cat {STATE}/a.tar 2>/dev/null; echo noted > {STATE}/a.tar; exec $THEN", "hybrid"),
 ]
 
 

@@ -184,15 +184,18 @@ def test_a_service_that_has_ended_after_a_time_without_work_is_left_alone(
     deployment: Deployment, engine: docker.DockerClient
 ) -> None:
     idle = engine.containers.get(IDLE)
-    code, said = idle.exec_run(["touch", "/var/lib/agentenv/state/probe"])
+    # One of the two files that the image puts there; no other can be made.
+    file = "/var/lib/agentenv/state/a.tar"
+    code, said = idle.exec_run(["chmod", "0666", file], user="10001")
     assert code == 0, said
+    assert idle.exec_run(["touch", "/var/lib/agentenv/state/probe"])[0] != 0
     idle.stop()
     steps = deployment.up(refresh=True)
     assert set(steps.operations.values()) == {"refresh"}
     idle.reload()
     assert (idle.status, idle.attrs["RestartCount"]) == ("exited", 0)
     idle.start()
-    assert idle.exec_run(["test", "-f", "/var/lib/agentenv/state/probe"])[0] == 0
+    assert idle.exec_run(["stat", "-c", "%a", file])[1] == b"666\n"
 
 
 def test_another_policy_is_in_force_at_once_and_restarts_no_gateway(

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentenv_session.state import number
+from agentenv_session.stores import SLOTS
+
 PROGRAM = Path(__file__).resolve().parents[2] / "images/session/session.py"
 TOKEN = "a token of these tests"
 TOKEN_HASH = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -63,6 +66,8 @@ class Box:
     def __post_init__(self) -> None:
         for folder in ("workspace", "home/agent", "tmp", "var/lib/agentenv/state"):
             (self.root / folder).mkdir(parents=True)
+        for name in SLOTS:
+            (self.state / name).touch()
 
     @property
     def workspace(self) -> Path:
@@ -73,6 +78,11 @@ class Box:
     def state(self) -> Path:
         """Where the state is kept."""
         return self.root / "var/lib/agentenv/state"
+
+    def kept(self) -> list[Path]:
+        """The files with a state, that of the last save first."""
+        files = [self.state / name for name in SLOTS]
+        return sorted((file for file in files if file.stat().st_size), key=number, reverse=True)
 
     def fresh(self) -> None:
         """As a new container finds it: all gone but the volume."""

@@ -1,6 +1,7 @@
 """Runs of one agent, by the real `claude` program: what it does, how it ends, what is kept."""
 
 import json
+import resource
 import signal
 import stat
 
@@ -9,6 +10,7 @@ import pytest
 from tests.session.box import Box, ended, until
 from tests.session.gateway import running_gateway
 
+MIB = 2**20
 STAYS = 'x\nfake: bash "tail -f /dev/null"; say "never"'
 
 
@@ -192,7 +194,7 @@ def test_a_stopped_run_keeps_what_it_has_before_it_ends(box: Box) -> None:
         seen = ended(process)
     assert seen.code == 143
     assert seen.of("state_saved")
-    assert (box.state / "state.tar").stat().st_size > 0
+    assert box.kept()
 
 
 def test_resuming_what_is_not_kept_is_an_error(box: Box) -> None:
@@ -204,7 +206,7 @@ def test_resuming_what_is_not_kept_is_an_error(box: Box) -> None:
 
 def test_a_state_that_is_not_whole_is_never_loaded(box: Box) -> None:
     box.run({"prompt": "x\nfake: say a", "conversation": "c"}, declared=hybrid(box), AGENTENV_STATE="volume")
-    file = box.state / "state.tar"
+    (file,) = box.kept()
     file.write_bytes(file.read_bytes()[:-20_000])
     task = {"prompt": "x", "conversation": "c", "resume": True}
     seen = box.run(task, declared=hybrid(box), AGENTENV_STATE="volume")
@@ -214,13 +216,29 @@ def test_a_state_that_is_not_whole_is_never_loaded(box: Box) -> None:
 
 
 def test_a_save_that_fails_is_loud(box: Box) -> None:
-    box.state.rmdir()
-    box.state.write_text("no folder")
+    # As the container's limit on the length of a file has it, whatever is on the disk.
+    with (box.workspace / "sparse").open("wb") as stream:
+        stream.truncate(3 * MIB)
     task = {"prompt": 'x\nfake: say "the answer"', "conversation": "c"}
-    seen = box.run(task, declared=hybrid(box), AGENTENV_STATE="volume")
+    with box.started(task, declared=hybrid(box), AGENTENV_STATE="volume") as process:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2 * MIB, 2 * MIB))
+        seen = ended(process)
     assert (seen.code, seen.result["outcome"]) == (13, "save_failed")
     assert seen.agent["text"] == "the answer"
-    assert "takes no state" in seen.of("state_save_failed")[0]["problem"]
+    problem = seen.of("state_save_failed")[0]["problem"]
+    assert "takes no state" in problem
+    assert "Fix: raise resources.disk_gib" in problem
+    assert box.kept() == []
+
+
+def test_a_volume_of_an_older_image_is_an_error_that_says_so(box: Box) -> None:
+    for file in box.state.iterdir():
+        file.unlink()
+    (box.state / "state.tar").write_text("kept")
+    task = {"prompt": "x", "conversation": "c", "resume": True}
+    seen = box.run(task, declared=hybrid(box), AGENTENV_STATE="volume")
+    assert (seen.code, seen.of("turn_started")) == (78, [])
+    assert "older image" in seen.agent["error"]
 
 
 def test_a_command_of_a_teams_own_finds_what_an_agent_would(box: Box) -> None:

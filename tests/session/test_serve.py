@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -228,8 +229,7 @@ def test_a_save_that_fails_at_the_stop_is_loud(box: Box) -> None:
     port = free_port()
     with box.serving(declared(box, port), AGENTENV_STATE="volume") as process:
         service = Service(process, f"http://127.0.0.1:{port}", until(process, "serving"))
-        box.state.rmdir()
-        box.state.write_text("no folder")
+        shutil.rmtree(box.state)
         service.say('x\nfake: say "one"')
         process.send_signal(signal.SIGTERM)
         seen = ended(process)

@@ -7,13 +7,13 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import pytest
 from agentenv_session import state as states
 from agentenv_session.keeping import Keeper
 from agentenv_session.state import BrokenStateError, Kept, State
-from agentenv_session.stores import Store, Volume
+from agentenv_session.stores import SLOTS, Store, Volume
 from agentenv_session.transcript import Transcript
 
 ENTRY = {"type": "user", "uuid": "u1", "text": "é\u2028"}
@@ -167,10 +167,18 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert [*outside.iterdir()] == []
 
 
-def test_only_what_has_changed_is_saved_again(tmp_path: Path, workspace: Path) -> None:
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A volume as the image makes it."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    for name in SLOTS:
+        (folder / name).touch()
+    return folder
+
+
+def test_only_what_has_changed_is_saved_again(tmp_path: Path, workspace: Path, volume: Path) -> None:
     told: list[str] = []
-    volume = tmp_path / "volume"
-    volume.mkdir()
     keeper = Keeper(Volume(volume), workspace, tmp_path, lambda event, _: told.append(event))
     state = made()
     assert keeper.save(state)
@@ -178,24 +186,73 @@ def test_only_what_has_changed_is_saved_again(tmp_path: Path, workspace: Path) -
     (workspace / "program").write_text("other")
     assert keeper.save(state)
     assert told == ["state_saved", "state_saved"]
-    assert [path.name for path in volume.iterdir()] == ["state.tar"]
 
 
-def test_a_save_that_fails_leaves_the_state_before_it(tmp_path: Path, workspace: Path) -> None:
+def test_a_save_that_fails_leaves_the_state_before_it(
+    tmp_path: Path, workspace: Path, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
-    volume = tmp_path / "volume"
-    volume.mkdir()
     keeper = Keeper(Volume(volume), workspace, tmp_path, lambda event, _: told.append(event))
     assert keeper.save(made())
-    before = (volume / "state.tar").read_bytes()
     (workspace / "more").write_text("x")
 
-    def full(*_: object) -> int:
+    def full(_: State, __: Path, target: IO[bytes]) -> int:
+        target.write(b"x" * 100_000)
         raise OSError(28, "No space left on device")
 
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(states, "write", full)
         assert not keeper.save(made())
-    assert told == ["state_saved", "state_save_failed"]
-    assert (volume / "state.tar").read_bytes() == before
-    assert [path.name for path in volume.iterdir()] == ["state.tar"]
+        assert not keeper.save(made())
+    assert told == ["state_saved", "state_save_failed", "state_save_failed"]
+    (workspace / "more").unlink()
+    again = Keeper(Volume(volume), workspace, tmp_path, lambda *_: None).load()
+    assert again is not None
+    assert again.conversations["c"].turns == 3
+
+
+def saves(tmp_path: Path, workspace: Path, volume: Path, count: int) -> None:
+    """So many, each by a container of its own."""
+    for number in range(count):
+        keeper = Keeper(Volume(volume), workspace, tmp_path, lambda *_: None)
+        state = keeper.load() or made()
+        (workspace / "count").write_text(str(number))
+        assert keeper.save(state)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_last_save_is_loaded_and_nothing_is_added_to_the_volume(
+    tmp_path: Path, workspace: Path, volume: Path, count: int
+) -> None:
+    saves(tmp_path, workspace, volume, count)
+    (workspace / "count").unlink()
+    Keeper(Volume(volume), workspace, tmp_path, lambda *_: None).load()
+    assert (workspace / "count").read_text() == str(count - 1)
+    assert {path.name for path in volume.iterdir()} == {*SLOTS}
+
+
+def test_a_save_that_was_cut_leaves_the_one_before_it_which_the_next_does_not_touch(
+    tmp_path: Path, workspace: Path, volume: Path
+) -> None:
+    saves(tmp_path, workspace, volume, 4)
+    last, before = sorted((volume / name for name in SLOTS), key=states.number, reverse=True)
+    os.truncate(last, last.stat().st_size - 20_000)
+    kept = before.read_bytes()
+    keeper = Keeper(Volume(volume), workspace, tmp_path, lambda *_: None)
+    state = keeper.load()
+    assert state is not None
+    assert (workspace / "count").read_text() == "2"
+    (workspace / "count").write_text("later")
+    assert keeper.save(state)
+    assert before.read_bytes() == kept
+    Keeper(Volume(volume), workspace, tmp_path, lambda *_: None).load()
+    assert (workspace / "count").read_text() == "later"
+
+
+def test_where_neither_save_is_whole_none_is_loaded(tmp_path: Path, workspace: Path, volume: Path) -> None:
+    saves(tmp_path, workspace, volume, 2)
+    for name in SLOTS:
+        os.truncate(volume / name, 5_000)
+    with pytest.raises(BrokenStateError, match="not whole"):
+        Keeper(Volume(volume), workspace, tmp_path, lambda *_: None).load()
+    assert (workspace / "count").read_text() == "1"

@@ -91,6 +91,7 @@ class ContainerPlan:
         read_only: Whether its root file system is.
         pids_limit: Processes and threads at most; not known to Pulumi's provider.
         nproc: The same as a limit on the user, for containers that Pulumi makes.
+        file_bytes: The longest file that it can write to a volume.
         init: Whether a small init reaps what the program leaves behind.
         runtime: OCI runtime; None for the engine's default.
         stop_seconds: Between SIGTERM and SIGKILL.
@@ -119,11 +120,17 @@ class ContainerPlan:
     read_only: bool = True
     pids_limit: int | None = None
     nproc: int | None = None
+    file_bytes: int | None = None
     init: bool = True
     runtime: str | None = None
     stop_seconds: int = 10
     restart: Literal["no", "on-failure", "unless-stopped"] = "no"
     check: Check | None = None
+
+    @property
+    def ulimits(self) -> dict[str, int]:
+        """Limits by the kernel's names, hard and soft."""
+        return {name: limit for name, limit in (("nproc", self.nproc), ("fsize", self.file_bytes)) if limit}
 
     def engine_config(self) -> dict[str, Any]:
         """Body of the engine's `POST /containers/create`, without the name.
@@ -180,8 +187,8 @@ class ContainerPlan:
         }
         if self.pids_limit:
             config["PidsLimit"] = self.pids_limit
-        if self.nproc:
-            config["Ulimits"] = [{"Name": "nproc", "Soft": self.nproc, "Hard": self.nproc}]
+        if self.ulimits:
+            config["Ulimits"] = [{"Name": name, "Soft": most, "Hard": most} for name, most in self.ulimits.items()]
         if self.runtime:
             config["Runtime"] = self.runtime
         return config

@@ -144,6 +144,8 @@ def session_container(
         # The limit on processes that counts is the one of whoever makes the container: see ContainerPlan.
         pids_limit=PROCESSES,
         nproc=PROCESSES if session.is_service else None,
+        # Its other folders are memory; a volume is the host's disk, and holds as many files as the image has put there.
+        file_bytes=size.disk_gib * 1024 * MIB if state_volume else None,
         runtime=None if isolation is Isolation.RUNC else isolation.value,
         stop_seconds=task.STOP_TIMEOUT,
         cap_add=tuple(f"CAP_{name}" for name in SUPERVISOR) if supervised else (),

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from agentenv_session import state as states
@@ -23,6 +24,7 @@ class Keeper:
     def __init__(self, store: Store, workspace: Path, scratch: Path, emit: Emit) -> None:
         self._store, self._workspace, self._scratch, self._emit = store, workspace, scratch, emit
         self._saved = ""
+        self._number = 0
 
     def load(self) -> State | None:
         """The state that is kept, with its files in the work folder; None when there is none.
@@ -32,13 +34,18 @@ class Keeper:
             BrokenStateError: it cannot be used.
             OSError: its files cannot be written.
         """
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            source = self._store.fetch(Path(folder))
-            if source is None:
-                return None
+        began, size = time.monotonic(), 0
+
+        def read(source: Path) -> State:
+            nonlocal size
             size = source.stat().st_size
-            state = states.read(source, self._workspace)
+            return states.read(source, self._workspace)
+
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            state = self._store.fetch(read, Path(folder))
+        if state is None:
+            return None
+        self._number = state.number
         self._saved = states.fingerprint(state, self._workspace)
         self._emit("state_loaded", {"bytes": size, "seconds": round(time.monotonic() - began, 3)})
         return state
@@ -54,7 +61,9 @@ class Keeper:
             found = states.fingerprint(state, self._workspace)
             if found == self._saved:
                 return True
-            written = self._store.keep(lambda target: states.write(state, self._workspace, target), self._scratch)
+            self._number += 1
+            told = replace(state, number=self._number)
+            written = self._store.keep(lambda target: states.write(told, self._workspace, target), self._scratch)
         except Exception as error:  # noqa: BLE001 - whatever an agent has left in its folder: a save that fails is told
             self._emit("state_save_failed", {"problem": str(error) or repr(error)})
             return False

@@ -64,10 +64,12 @@ class State:
     Attributes:
         session: Name of the session.
         conversations: By their ids.
+        number: How often it was saved.
     """
 
     session: str
     conversations: dict[str, Kept] = field(default_factory=dict)
+    number: int = 0
 
     def copy(self) -> "State":
         """As it is now: a thread saves it while the conversations go on."""
@@ -94,6 +96,7 @@ def write(state: State, workspace: Path, target: IO[bytes]) -> int:
             "version": VERSION,
             "session": state.session,
             "saved": now(),
+            "number": state.number,
             "conversations": {
                 name: {"session_id": kept.transcript.session_id, "turns": kept.turns, "cost_usd": kept.cost_usd}
                 for name, kept in state.conversations.items()
@@ -120,15 +123,13 @@ def read(source: Path, workspace: Path) -> State:
     try:
         with tarfile.open(source, mode="r:") as archive:
             members = archive.getmembers()
-            if not members or members[0].name != _HEAD or members[0].size > _MOST_HEAD:
-                raise BrokenStateError("the kept state does not begin with its table. Fix: begin a new conversation.")
-            head = json.loads(_content(archive, members[0]))
+            head = _head(archive, members[0] if members else None)
             if head.get("version") != VERSION:
                 raise BrokenStateError(
                     f"the kept state has version {head.get('version')!r}, and this image reads version {VERSION}. "
                     "Fix: use the image that wrote it, or begin a new conversation."
                 )
-            state = State(head["session"], _conversations(archive, head["conversations"]))
+            state = State(head["session"], _conversations(archive, head["conversations"]), int(head.get("number", 0)))
             inner = [member for member in members if member.name.startswith(_WORKSPACE)]
             for member in inner:
                 _check_name(member)
@@ -145,6 +146,15 @@ def read(source: Path, workspace: Path) -> State:
     ) as error:
         raise BrokenStateError(f"the kept state cannot be read ({error!r}). Fix: begin a new conversation.") from None
     return state
+
+
+def number(source: Path) -> int:
+    """Which save a file says that it is; -1 for one that does not say."""
+    try:
+        with tarfile.open(source, mode="r:") as archive:
+            return int(_head(archive, archive.next()).get("number", 0))
+    except (BrokenStateError, OSError, *_UNREADABLE):
+        return -1
 
 
 def fingerprint(state: State, workspace: Path) -> str:
@@ -308,6 +318,15 @@ def _verify(source: Path) -> None:
         raise BrokenStateError(problem) from None
     if digest.hexdigest() != wanted:
         raise BrokenStateError(problem)
+
+
+def _head(archive: tarfile.TarFile, first: tarfile.TarInfo | None) -> dict[str, Any]:
+    if first is None or first.name != _HEAD or first.size > _MOST_HEAD:
+        raise BrokenStateError("the kept state does not begin with its table. Fix: begin a new conversation.")
+    found = json.loads(_content(archive, first))
+    if not isinstance(found, dict):
+        raise TypeError("its table is none")
+    return found
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

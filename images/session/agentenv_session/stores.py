@@ -8,16 +8,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EFBIG
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
+
+from agentenv_session.state import BrokenStateError, number
 
 FILE = "state.tar"
+SLOTS = ("a.tar", "b.tar")
+"""What the image puts into a volume; its folder lets an agent add none."""
 _ATTEMPTS = 3
 _SECONDS = 300
 Write = Callable[[IO[bytes]], int]
 """Writes a state; gives the number of bytes."""
+T = TypeVar("T")
+Read = Callable[[Path], T]
+"""Reads a file with a state; raises `BrokenStateError`, and has done nothing then, where that is not whole."""
 
 
 class StoreError(Exception):
@@ -27,11 +35,12 @@ class StoreError(Exception):
 class Store(Protocol):
     """Keeps one state."""
 
-    def fetch(self, scratch: Path) -> Path | None:
-        """A file with the state that is kept; None when there is none.
+    def fetch(self, read: Read[T], scratch: Path) -> T | None:
+        """What `read` makes of the state that is kept; None when there is none.
 
         Raises:
             StoreError: it cannot be had.
+            BrokenStateError: it cannot be used.
         """
 
     def keep(self, write: Write, scratch: Path) -> int:
@@ -46,40 +55,53 @@ class Store(Protocol):
 
 
 class Volume:
-    """A folder that outlives the container.
+    """A folder that outlives the container, with two files that are written in turns: neither can be added to it.
 
     Args:
         folder: Where it is mounted.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._slots = [folder / name for name in SLOTS]
+        self._whole: Path | None = None
+        """What is kept: the other one is written next."""
 
-    def fetch(self, scratch: Path) -> Path | None:  # noqa: ARG002 - it is at hand
-        """The file itself."""
-        path = self._folder / FILE
-        return path if path.exists() else None
+    def fetch(self, read: Read[T], scratch: Path) -> T | None:  # noqa: ARG002 - it is at hand
+        """Of the file that was written last, if it is whole: the end of the container may have cut it."""
+        missing = [slot for slot in self._slots if not slot.is_file()]
+        if missing:
+            raise BrokenStateError(
+                f"the volume at {missing[0].parent} has no file {missing[0].name}, as one of an older image has none. "
+                "Fix: begin a new conversation; of a service, remove its volume."
+            )
+        problem: BrokenStateError | None = None
+        for slot in sorted((slot for slot in self._slots if slot.stat().st_size), key=number, reverse=True):
+            try:
+                found = read(slot)
+            except BrokenStateError as error:
+                problem = problem or error
+            else:
+                self._whole = slot
+                return found
+        if problem is not None:
+            raise problem
+        return None
 
-    def keep(self, write: Write, scratch: Path) -> int:  # noqa: ARG002 - beside its place, to be renamed there
-        """Written beside it, then renamed."""
-        fresh = self._folder / f".{FILE}.new"
+    def keep(self, write: Write, scratch: Path) -> int:  # noqa: ARG002 - in its place
+        """Written over the older one."""
+        slot = next(slot for slot in self._slots if slot != self._whole)
         try:
-            # What a killed run of another user has left may be removed here, but not written to.
-            fresh.unlink(missing_ok=True)
-            with fresh.open("xb") as stream:
+            with slot.open("r+b") as stream:
+                stream.truncate()
                 written = write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            fresh.replace(self._folder / FILE)
-            folder = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
         except OSError as error:
             with suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise StoreError(f"{self._folder} takes no state: {error}") from None
+                os.truncate(slot, 0)
+            fix = ". Fix: raise resources.disk_gib, or have less in the work folder" if error.errno == EFBIG else ""
+            raise StoreError(f"{slot} takes no state: {error}{fix}") from None
+        self._whole = slot
         return written
 
 
@@ -97,7 +119,7 @@ class Addresses:
         # They are reached past the gateway, which would let nobody else there.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def fetch(self, scratch: Path) -> Path | None:
+    def fetch(self, read: Read[T], scratch: Path) -> T | None:
         """Downloaded to `scratch`."""
         if self._load is None:
             return None
@@ -107,6 +129,9 @@ class Addresses:
             try:
                 with self._opener.open(request, timeout=_SECONDS) as answer, target.open("wb") as stream:
                     shutil.copyfileobj(answer, stream)
+                    wanted = answer.headers.get("content-length")
+                    if wanted is not None and stream.tell() != int(wanted):
+                        raise IncompleteRead(b"", int(wanted) - stream.tell())
             except urllib.error.HTTPError as error:
                 with error:
                     if error.code == HTTPStatus.NOT_FOUND:
@@ -117,7 +142,7 @@ class Addresses:
             except (OSError, HTTPException) as error:
                 problem = f"the store cannot be reached: {error}"
             else:
-                return target
+                return read(target)
             self._pause(2.0**attempt)
         raise StoreError(problem)
 

@@ -36,6 +36,19 @@ def test_a_killed_conversation_goes_on_where_its_last_turn_ended(stage: Stage, t
     assert not stage.leftovers()
 
 
+def test_what_is_kept_of_a_session_fills_no_disk_of_the_host(stage: Stage) -> None:
+    tried = "cd /var/lib/agentenv/state; touch more; rm a.tar; truncate -s 1025M b.tar; ls; cd /workspace"
+    script = f"fake: bash '({tried}; truncate -s 600M one two) 2>&1'; tell"
+    ended = stage.ran("start", "notebook", "--prompt", script)
+    assert "touch: cannot touch 'more': Permission denied" in ended.text
+    assert "rm: cannot remove 'a.tar': Permission denied" in ended.text
+    assert "truncate: failed to truncate 'b.tar' at 1074790400 bytes: File too large" in ended.text
+    assert ended.text.split()[-2:] == ["a.tar", "b.tar"]
+    assert ended.code == 13, ended.info
+    conversation = ended.info["conversation"]
+    assert stage.agentenv("forget", conversation, "--yes").returncode == 0
+
+
 def test_a_conversation_stopped_in_a_turn_has_saved_it(stage: Stage) -> None:
     started = stage.told("start", "notebook", "--prompt", "fake: write kept.txt 'kept'; slow 600; say never")
     stage.wait_for_event(started["id"], "tool_result")

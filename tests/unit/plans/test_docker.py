@@ -209,6 +209,15 @@ def test_a_run_is_told_its_task_and_finds_its_state() -> None:
     assert "AGENTENV_STATE" not in session().environment
 
 
+def test_the_files_of_a_volume_are_no_longer_than_the_sessions_disk() -> None:
+    kept = session(further={"state_volume": "kept"}, resources={"disk_gib": 3})
+    limit = {"Name": "fsize", "Soft": 3 * 2**30, "Hard": 3 * 2**30}
+    assert kept.engine_config()["HostConfig"]["Ulimits"] == [limit]
+    idles = session(**SERVICE, idle_timeout=60, further={"state_volume": "kept"}, resources={"disk_gib": 3})
+    assert limit in idles.engine_config()["HostConfig"]["Ulimits"]
+    assert "Ulimits" not in session().engine_config()["HostConfig"]
+
+
 def test_what_idles_out_is_started_again_only_when_it_failed() -> None:
     assert session(**SERVICE, idle_timeout=60).restart == "on-failure"
 

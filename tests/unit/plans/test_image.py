@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agentenv_session.stores import SLOTS
 from dockerfile_parse import DockerfileParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.models.environment import PACKAGE_MANAGERS, Packages
-from components.plans.image import INSTALL, LIBRARY, SERVICE_UIDS, ImagePlan, fence_image, gateway_image, session_image
+from components.plans.image import (
+    INSTALL,
+    LIBRARY,
+    SERVICE_UIDS,
+    STATE_FILES,
+    ImagePlan,
+    fence_image,
+    gateway_image,
+    session_image,
+)
 from tests.unit.certificates import authority
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
@@ -346,7 +356,14 @@ def test_agents_of_one_container_have_users_and_groups_of_their_own() -> None:
     assert "for uid in $(seq 10401 10420)" in dockerfile
     assert 'echo "agent$uid:x:$uid:$uid::/home/agent:/bin/bash" >> /etc/passwd' in dockerfile
     assert "groupadd --gid 10400 agents" in dockerfile
-    assert "install -d -m 0770 -o 10001 -g 10001 /var/lib/agentenv/state" in dockerfile
+
+
+def test_a_volume_holds_the_files_that_the_image_puts_there_and_no_more() -> None:
+    dockerfile = plan().dockerfile
+    assert "install -d -m 0755 /var/lib/agentenv/state" in dockerfile
+    for name in SLOTS:
+        assert f"install -m 0660 -o 10001 -g 10001 /dev/null /var/lib/agentenv/state/{name}" in dockerfile
+    assert STATE_FILES == SLOTS
 
 
 def test_services_have_users_in_the_image_and_what_waits_for_their_fence() -> None:
