@@ -2,8 +2,9 @@
 
 import json
 import os
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,6 +176,33 @@ def test_an_address_keeps_a_state_past_any_proxy(tmp_path: Path, monkeypatch: py
     assert pauses == [1.0]
     with pytest.raises(StoreError, match="cannot be reached"):
         store.keep(put(b"y"), tmp_path)
+
+
+@contextmanager
+def breaking_off(answers: Sequence[bytes]) -> Iterator[str]:
+    """A server that gives these answers to one request each, all of them said to be of 100 bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/state.tar"
+        thread.join(10)
+
+
+def test_a_download_that_breaks_off_is_begun_again(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    with breaking_off([b"x" * 60, b"x" * 100]) as address:
+        assert Addresses(address, None, pauses.append).fetch(Path.read_bytes, tmp_path) == b"x" * 100
+    assert pauses == [1.0]
+    with breaking_off([b"x" * 60] * 3) as address, pytest.raises(StoreError, match="cannot be reached"):
+        Addresses(address, None, pauses.append).fetch(Path.read_bytes, tmp_path)
 
 
 def test_an_address_that_refuses_is_asked_once(tmp_path: Path) -> None:
