@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from agentenv_session.stores import SLOTS
 PROGRAM = Path(__file__).resolve().parents[2] / "images/session/session.py"
 TOKEN = "a token of these tests"
 TOKEN_HASH = hashlib.sha256(TOKEN.encode()).hexdigest()
+ROOT = "AGENTENV_ROOT"
 SECONDS = 60
 AGENT: dict[str, Any] = {"model": "sonnet", "max_turns": 6}
 
@@ -95,20 +98,22 @@ class Box:
         base = {"name": "s", "environment": "e", "pattern": "ephemeral", "agent": AGENT}
         return json.dumps({name: value for name, value in (base | fields).items() if value is not None})
 
+    @contextmanager
     def started(
         self,
         task: Mapping[str, Any] | None = None,
         *arguments: str,
         declared: str | None = None,
         **variables: str,
-    ) -> "subprocess.Popen[str]":
-        """Start the program as its container would."""
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """The program as its container would start it; it does not outlive the block."""
         told = {
             "PATH": os.environ["PATH"],
             # The program's own word for a container; it runs as root in these tests.
             "IS_SANDBOX": "1",
             "CLAUDE_CODE_MAX_RETRIES": "0",
-            "AGENTENV_ROOT": str(self.root),
+            ROOT: str(self.root),
+            "TMPDIR": str(self.root / "tmp"),
             "AGENTENV_SESSION": declared if declared is not None else self.declaration(),
             "AGENTENV_MODEL_ROUTE": self.model,
             **self.variables,
@@ -116,14 +121,18 @@ class Box:
         }
         if task is not None:
             told["AGENTENV_TASK"] = json.dumps({"version": 1, "run": "r1", **task})
-        return subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-I", str(PROGRAM), *arguments],
             env=told,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.workspace,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(
         self,
@@ -140,11 +149,25 @@ class Box:
     def serving(self, declared: str, **variables: str) -> Iterator["subprocess.Popen[str]"]:
         """A session that stays up, until the end of the block."""
         with self.started(None, declared=declared, **variables) as process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
+            yield process
+
+    def end(self) -> None:
+        """End what is left in it, as the end of a container does: what a killed session has started lives on."""
+        while left := self.processes():
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def processes(self) -> list[int]:
+        """Of the box, by a variable that they all inherit."""
+        mark = f"{ROOT}={self.root}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return found
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
@@ -162,8 +185,14 @@ def until(process: "subprocess.Popen[str]", event: str) -> list[dict[str, Any]]:
     """Read until this event, which is the last of what is given."""
     assert process.stdout is not None
     found: list[dict[str, Any]] = []
-    for line in process.stdout:
-        found.append(json.loads(line))
-        if found[-1]["event"] == event:
-            return found
+    # Who says nothing has the tests wait for it without an end.
+    late = threading.Timer(SECONDS, process.kill)
+    late.start()
+    try:
+        for line in process.stdout:
+            found.append(json.loads(line))
+            if found[-1]["event"] == event:
+                return found
+    finally:
+        late.cancel()
     raise AssertionError(f"it ended without {event}: {found} {process.stderr.read() if process.stderr else ''}")

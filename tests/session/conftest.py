@@ -18,6 +18,8 @@ def model() -> Iterator[ModelApi]:
 
 
 @pytest.fixture
-def box(tmp_path: Path, model: ModelApi) -> Box:
-    """An empty container."""
-    return Box(tmp_path / "root", model.url)
+def box(tmp_path: Path, model: ModelApi) -> Iterator[Box]:
+    """An empty container; nothing that runs in it outlives the test."""
+    made = Box(tmp_path / "root", model.url)
+    yield made
+    made.end()

@@ -174,6 +174,7 @@ def test_a_killed_run_is_resumed_from_the_end_of_its_last_turn(box: Box) -> None
         until(process, "state_saved")
         until(process, "tool_use")
         process.kill()
+    box.end()
     box.fresh()
     seen = box.run(
         {"prompt": "x\nfake: read a; echo", "conversation": "c1", "resume": True},

@@ -225,6 +225,32 @@ def test_idle_it_keeps_its_conversations_and_goes_on_with_them_later(box: Box) -
     assert "kept" in json.loads(again["text"])["tool_result"]
 
 
+def test_stopped_in_a_turn_it_keeps_what_was_done_and_goes_on_later(box: Box) -> None:
+    port = free_port()
+    prompt = 'x\nfake: bash "echo kept > note"; bash "tail -f /dev/null"; say never'
+
+    async def begin(client: aiohttp.ClientSession) -> str:
+        async with client.post("/messages", json={"text": prompt}) as answer:
+            return str((await answer.json())["conversation"])
+
+    with box.serving(declared(box, port), AGENTENV_STATE="volume") as process:
+        service = Service(process, f"http://127.0.0.1:{port}", until(process, "serving"))
+        conversation = service.ask(begin)
+        until(process, "tool_result")
+        until(process, "tool_use")
+        process.send_signal(signal.SIGTERM)
+        seen = ended(process)
+    assert seen.code == 0
+    assert [one["outcome"] for one in seen.of("answer")] == ["stopped"]
+    assert [one["event"] for one in seen.events[-2:]] == ["state_saved", "session_ended"]
+    box.fresh()
+    with box.serving(declared(box, port), AGENTENV_STATE="volume") as process:
+        service = Service(process, f"http://127.0.0.1:{port}", until(process, "serving"))
+        again = json.loads(service.say("x\nfake: read note; echo", conversation)["text"])
+    assert "bash" in again["prompts"][0]
+    assert "kept" in again["tool_result"]
+
+
 def test_a_save_that_fails_at_the_stop_is_loud(box: Box) -> None:
     port = free_port()
     with box.serving(declared(box, port), AGENTENV_STATE="volume") as process:
