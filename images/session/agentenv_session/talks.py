@@ -142,10 +142,9 @@ class Talks:
     async def say(self, talk: Talk, message: str, text: str) -> TurnResult:
         """Answer a message, once those before it have been answered."""
         try:
-            async with talk.turn, self._rooms:
-                if self._stopping:
-                    return _STOPPED
-                result = await self._answer(talk, message, text)
+            async with talk.turn:
+                async with self._rooms:
+                    result = _STOPPED if self._stopping else await self._answer(talk, message, text)
                 if not self._stopping:
                     await self.save()
                 return result
