@@ -1,5 +1,6 @@
 """`agentenv`: asks and operates what a stack has deployed."""
 
+import io
 import json
 import signal
 import sys
@@ -12,15 +13,13 @@ from rich.console import Console
 
 from operate import docker_gateway, run_commands
 from operate.explain import InForce, explain_host, explain_policy
-from operate.failures import Exit, Failure, usage
+from operate.failures import Exit, Failure, tell, usage
 from operate.options import Json, OutputsFile, StackName, print_json, waiting
 from operate.outputs import AnyEnvironment, DockerEnvironment
 from operate.reading import read_outputs
 from operate.tables import show_answer, show_evidence, show_policy
 from operate.verify import verify as verify_session
 
-TERMINATED = 143
-"""128 and the number of SIGTERM, as shells have it."""
 REGISTRIES_FILE = "/usr/local/share/egress-gateway/registries.json"
 
 app = typer.Typer(
@@ -86,19 +85,25 @@ def _in_force(environment: AnyEnvironment) -> InForce:
     return InForce(None, None, told_by)
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    # As an exception, so that what was made is removed.
-    sys.exit(TERMINATED)
+def ended_by(number: int, _frame: FrameType | None) -> None:
+    """A signal as an exception, so that what was made is removed; the exit code as shells have it."""
+    sys.exit(128 + number)
 
 
 def main() -> None:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Agents say what a terminal's encoding does not have.
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, ended_by)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, ended_by)
     try:
         app()
     except Failure as failure:
         # Notes say what went wrong besides, while cleaning up.
-        sys.stderr.write("\n".join((f"agentenv: {failure}", *getattr(failure, "__notes__", ()))) + "\n")
+        tell("\n".join((str(failure), *getattr(failure, "__notes__", ()))))
         sys.exit(failure.code)
 
 

@@ -1,23 +1,24 @@
 """Runs and services of a stack on Fargate."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from components.models.session import Pattern
 from operate import fargate_client, results
 from operate.evidence import Progress
-from operate.failures import Failure, unreachable, usage
+from operate.failures import Failure, tell, unreachable, usage
 from operate.fargate_client import AGENT, Clients
 from operate.fargate_info import task_id
-from operate.fargate_launch import Launch, Note, asked_of, check_bucket, to_standard_error
+from operate.fargate_launch import Launch, Note, asked_of, check_bucket
 from operate.fargate_logs import LATE_SECONDS, Log
 from operate.fargate_lookup import Lookup
 from operate.fargate_services import Service
 from operate.fargate_stack import Stack
 from operate.fargate_state import Place
-from operate.fargate_tasks import POLL_SECONDS, START_SECONDS, Fargate, Watch
+from operate.fargate_tasks import NEW_SECONDS, POLL_SECONDS, START_SECONDS, Fargate, Watch
 from operate.messages import no_way_in
 from operate.orders import check, check_conversation
 from operate.outputs import FargateSession, Outputs
@@ -33,7 +34,7 @@ class FargateRuns:
         note: Told what the user should know besides.
     """
 
-    def __init__(self, outputs: Outputs, clients: Clients | None = None, note: Note = to_standard_error) -> None:
+    def __init__(self, outputs: Outputs, clients: Clients | None = None, note: Note = tell) -> None:
         self._outputs = outputs
         self._known_clients = clients
         self._note = note
@@ -69,10 +70,14 @@ class FargateRuns:
         if place is not None:
             order = replace(order, conversation=place.conversation)
         launch = Launch(fargate, session, self._stack.bucket(session.environment), self._note)
-        info = self._lookup.told(launch.run(order, place, progress, kept=kept))
-        if place is not None and kept:
-            self._check_alone(info, fargate, place.conversation)
-        return info
+        task = launch.run(order, place, progress, kept=kept)
+        try:
+            if place is not None and kept:
+                self._check_alone(task, fargate, place)
+            return self._lookup.told(task)
+        except (KeyboardInterrupt, SystemExit):
+            fargate.cluster.abandon(task_id(task))
+            raise
 
     def _start_service(self, order: Order, progress: Progress) -> RunInfo:
         service = self._stack.service(order.session)
@@ -98,12 +103,19 @@ class FargateRuns:
             )
         return place, True
 
-    def _check_alone(self, info: RunInfo, fargate: Fargate, conversation: str) -> None:
+    def _check_alone(self, task: Mapping[str, Any], fargate: Fargate, place: Place) -> None:
         """Of two that were started at once, the one that ECS took first goes on."""
+        clients, own = self._stack.clients, task_id(task)
+        deadline = clients.clock() + NEW_SECONDS
         try:
-            self._lookup.check_free(conversation, info.environment, besides=info.id)
+            listed = self._lookup.tasks(place.environment)
+            # ECS lists what it took some seconds late: where this one is missing, so may be another.
+            while own not in map(task_id, listed) and clients.clock() < deadline:
+                clients.pause(POLL_SECONDS)
+                listed = self._lookup.tasks(place.environment)
+            self._lookup.check_free(place.conversation, place.environment, own, listed)
         except Failure:
-            fargate.cluster.stop(info.id, f"another run goes on with conversation {conversation}")
+            fargate.cluster.stop(own, f"another run may go on with conversation {place.conversation}")
             raise
 
     def detach(self, info: RunInfo) -> None:
@@ -174,7 +186,8 @@ class FargateRuns:
             return True
 
         Log.of(self._stack.environment(info.environment), info.id).lines(complete, _late(info))
-        return reader.result(info.id)
+        # The runner knows the run by the name that it had before ECS gave it one.
+        return reader.result(info.id) | {"run": info.id}
 
     def stop(self, info: RunInfo, progress: Progress) -> RunInfo:
         """See `operate.runs.Runs`."""
@@ -216,4 +229,5 @@ def _late(info: RunInfo) -> float:
     """How long the last lines of a run may still be on their way."""
     if info.ended is None:
         return LATE_SECONDS
-    return max(0.0, LATE_SECONDS - (datetime.now(UTC) - info.ended).total_seconds())
+    # The clocks may differ.
+    return min(LATE_SECONDS, max(0.0, LATE_SECONDS - (datetime.now(UTC) - info.ended).total_seconds()))

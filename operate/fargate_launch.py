@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from components.models.tags import RunTag
 from components.plans.task import CONTAINER, OVERRIDE_LIMIT
 from operate.evidence import Progress
-from operate.failures import usage
+from operate.failures import tell, usage
+from operate.fargate_client import asking_aws
 from operate.fargate_state import Bucket, Place
 from operate.fargate_tasks import Fargate
 from operate.orders import Asked, encoded, task_document
@@ -23,11 +23,6 @@ PRIVATE = "AGENTENV_"
 """What the project's own variables begin with."""
 Note = Callable[[str], None]
 """Told what the user should know, and cannot be told in the result."""
-
-
-def to_standard_error(text: str) -> None:
-    """A note for whoever reads standard error."""
-    sys.stderr.write(f"agentenv: {text}\n")
 
 
 def asked_of(session: FargateSession) -> Asked:
@@ -51,7 +46,7 @@ class Launch:
     fargate: Fargate
     session: FargateSession
     bucket: Bucket
-    note: Note = to_standard_error
+    note: Note = tell
 
     def run(self, order: Order, place: Place | None, progress: Progress, *, kept: bool) -> dict[str, Any]:
         """Start a run.
@@ -79,7 +74,9 @@ class Launch:
         return self.fargate.start(order.session, self.session, overrides, progress=progress, token=token, tags=tags)
 
     def _state(self, place: Place, *, kept: bool) -> Mapping[str, str | None]:
-        if self.bucket.clients.temporary():
+        with asking_aws():
+            temporary = self.bucket.clients.temporary()
+        if temporary:
             self.note(
                 "the credentials of this shell are temporary, and the run can save its state only until they end. "
                 "Start long runs with credentials that last: seven days are the most that AWS signs for."

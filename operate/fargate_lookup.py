@@ -2,17 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from components.models.session import Pattern
 from components.models.tags import RunTag
-from operate.failures import Failure, usage
+from operate.failures import Failure, tell, usage
 from operate.fargate_client import Refused
 from operate.fargate_info import NOTHING, created, info_of, is_run, is_service, tags_of, task_id
-from operate.fargate_launch import Note, to_standard_error
+from operate.fargate_launch import Note
 from operate.fargate_logs import Line, Log
 from operate.fargate_services import describe
 from operate.fargate_stack import Stack
@@ -38,7 +38,7 @@ class Lookup:
     """
 
     stack: Stack
-    note: Note = to_standard_error
+    note: Note = tell
     left_out: set[str] = field(default_factory=set)
 
     def all(self, environment: str | None = None) -> list[RunInfo]:
@@ -53,7 +53,7 @@ class Lookup:
 
     def _of(self, environment: str) -> tuple[list[RunInfo], list[dict[str, Any]]]:
         """Services and tasks of one environment."""
-        tasks = sorted(self._tasks(environment), key=created, reverse=True)
+        tasks = sorted(self.tasks(environment), key=created, reverse=True)
         services = self.stack.services(environment)
         of_services: dict[str, list[Mapping[str, Any]]] = {}
         for task in filter(is_service, tasks):
@@ -102,7 +102,7 @@ class Lookup:
                 for task in filter(is_run, _seen(cluster, identifier)):
                     return self.told(task)
         tags = (RunTag.RUN, RunTag.CONVERSATION)
-        known = [task for tasks in self._each(self.stack.environments, self._tasks) for task in tasks]
+        known = [task for tasks in self._each(self.stack.environments, self.tasks) for task in tasks]
         named = [one for one in known if is_run(one) and name in map(tags_of(one).get, tags)]
         if named:
             return self.told(max(named, key=created))
@@ -133,18 +133,25 @@ class Lookup:
 
         return [one for found in self._each(sorted(self._hybrid()), kept) for one in found]
 
-    def check_free(self, conversation: str, environment: str, besides: str | None = None) -> None:
-        """Refuse a second run of a conversation.
+    def check_free(
+        self,
+        conversation: str,
+        environment: str,
+        besides: str | None = None,
+        among: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Refuse a second run of a conversation; of several the one that ECS took first goes on.
 
         Args:
             conversation: Its id.
             environment: Name of the environment that it is kept in.
             besides: Id of the run that may go on with it.
+            among: Tasks that ECS has listed; None to ask it.
 
         Raises:
             Failure: another one goes on with it.
         """
-        holder = self._holders(environment).get(conversation)
+        holder = self._holders(environment, among).get(conversation)
         if holder not in (None, besides):
             raise usage(
                 f"Run {holder} goes on with conversation {conversation} at this moment, and two would overwrite each "
@@ -159,17 +166,17 @@ class Lookup:
                 found.setdefault(one.environment, []).append(name)
         return found
 
-    def _holders(self, environment: str) -> dict[str, str]:
-        """Id of the run that goes on with each conversation: of several the one that ECS took first."""
+    def _holders(self, environment: str, among: Sequence[Mapping[str, Any]] | None = None) -> dict[str, str]:
+        """Conversation -> id of the run that goes on with it: what is about to end may still save its state."""
         found: dict[str, str] = {}
-        cluster = self.stack.environment(environment).cluster
-        for task in sorted(cluster.live(self.stack.families(environment)), key=created):
+        for task in sorted(self.tasks(environment) if among is None else among, key=created):
             conversation = tags_of(task).get(RunTag.CONVERSATION)
-            if conversation:
+            if conversation and task["lastStatus"] != "STOPPED":
                 found.setdefault(conversation, task_id(task))
         return found
 
-    def _tasks(self, environment: str) -> list[dict[str, Any]]:
+    def tasks(self, environment: str) -> list[dict[str, Any]]:
+        """Every task of an environment that ECS lists."""
         return self.stack.environment(environment).cluster.all(self.stack.families(environment))
 
     def _forgotten(self, task: str) -> RunInfo | None:
@@ -190,10 +197,13 @@ class Lookup:
             except Failure:
                 result = {}
             code = result.get("exit_code")
+            # What a run says of itself is no proof: it may have said it to be resumed as another session.
+            claimed = str(result.get("session") or session)
+            known = self.stack.sessions.get(claimed)
             return replace(
                 NOTHING,
                 id=task,
-                session=str(result.get("session") or session),
+                session=claimed if known is not None and known.environment == name else "",
                 environment=name,
                 started=_time(result.get("started")) or lines[0].time,
                 ended=_time(result.get("ended")) or lines[-1].time,
@@ -238,6 +248,9 @@ def _session(line: str) -> str:
 
 def _time(text: object) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
-    except ValueError:
+        if not text:
+            return None
+        time = datetime.fromisoformat(str(text))
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None

@@ -9,9 +9,10 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from components.models.tags import Role, Tag, tag_value
 from operate.evidence import Progress
-from operate.failures import unreachable
+from operate.failures import Failure, unreachable
 from operate.fargate_client import AGENT, BUSY, MOST_PAUSE, Clients, asking_aws, code, patiently, reason, spread
 from operate.outputs import FargateEnvironment, FargateSession
+from operate.signals import signals_held
 
 PROBES = f"{AGENT}-verify"
 """What starts a task that only probes its fence."""
@@ -83,10 +84,15 @@ class Cluster:
             pause = min(pause * 2, MOST_PAUSE)
 
     def _run(self, request: Mapping[str, Any], token: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = {}
         try:
-            found: Mapping[str, Any] = self.clients.ecs.run_task(
-                cluster=self.name, count=1, clientToken=token, **request
-            )
+            # Its answer is the first that anybody knows of the task, so nobody stops listening before it.
+            with signals_held():
+                found = self.clients.ecs.run_task(cluster=self.name, count=1, clientToken=token, **request)
+        except (KeyboardInterrupt, SystemExit):
+            for task in found.get("tasks", ()):
+                self.abandon(str(task["taskArn"]).rpartition("/")[2])
+            raise
         except ClientError as error:
             if code(error) in BUSY or _passes(reason(error)):
                 raise _PassingError(f"AWS refused {error.operation_name}: {reason(error)}") from None
@@ -115,10 +121,6 @@ class Cluster:
         group = f"service:{service.rpartition('/')[2]}"
         return [task for task in self.described(arns) if task.get("group") == group]
 
-    def live(self, families: Iterable[str]) -> list[dict[str, Any]]:
-        """Those that have not ended; those that are about to, too: they may still save their state."""
-        return [task for task in self.all(families) if task["lastStatus"] != "STOPPED"]
-
     def described(self, tasks: Sequence[str]) -> list[dict[str, Any]]:
         """What ECS knows of these tasks (ids or ARNs), with their tags; of one that it has forgotten, nothing."""
         found: list[dict[str, Any]] = []
@@ -139,6 +141,18 @@ class Cluster:
         """Ask a task to end; ECS ends it by force after its stop timeout."""
         with asking_aws():
             self.clients.ecs.stop_task(cluster=self.name, task=task, reason=why)
+
+    def abandon(self, task: str) -> None:
+        """Stop a task whose start was interrupted: nobody knows of it yet.
+
+        Raises:
+            Failure: it goes on.
+        """
+        try:
+            with signals_held():
+                self.stop(task, "interrupted while it was started")
+        except Failure as failure:
+            raise unreachable(f"Run {task} was started and goes on: {failure} Fix: agentenv stop {task}.") from None
 
     def wait(self, task: str, progress: Progress, seconds: float | None = None) -> dict[str, Any]:
         """Wait until a task has stopped.

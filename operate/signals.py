@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while something must not be left half done."""
+"""SIGINT, SIGTERM and SIGHUP while something must not be left half done."""
 
 import signal
 import threading
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """SIGINT and SIGTERM take effect at the end of this block; Python lets the main thread alone decide that."""
+    """They take effect at the end of this block; Python lets the main thread alone decide that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     caught: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: caught.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield

@@ -1,14 +1,18 @@
 """Runs and services on Fargate against the emulated AWS: the calls, their tags, and what is made of the answers."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import ClientError, UnauthorizedSSOTokenError
 from moto import mock_aws
 
 from components.models.tags import RunTag, Tag
@@ -86,7 +90,7 @@ def test_the_end_the_log_and_the_result_of_a_run(aws: Aws, runs: FargateRuns) ->
     assert followed == [*SAID]
     ended = runs.wait(started, quiet)
     assert (ended.status, ended.id) == ("ended", started.id)
-    assert runs.result(ended) == RESULT
+    assert runs.result(ended) == RESULT | {"run": started.id}, "the id that everything else names it by"
     for name in (started.id, f"arn:aws:ecs:eu-west-1:1:task/agents/{started.id}", aws.variables["AGENTENV_RUN"]):
         assert runs.find(name).id == started.id
     assert [json.loads(line) for line in runs.lines(ended, follow=False)] == [*SAID]
@@ -275,6 +279,101 @@ def test_of_two_runs_that_were_started_at_once_one_goes_on(
     assert [arn.rpartition("/")[2] for arn in aws.running()] == [first.id]
 
 
+def test_a_second_run_that_ecs_lists_first_waits_until_the_other_is_listed_too(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.s3.put_object(Bucket=BUCKET, Key="state/api-client/mail/c1/state.tar", Body=b"one")
+    order = Order("mail", "on", conversation="c1", resume=True)
+    listed, looks = aws.ecs.get_paginator, 0
+
+    def late(name: str) -> Any:
+        nonlocal looks
+        looks += name == "list_tasks"
+        return listed(name) if looks > 8 else _Nothing()
+
+    monkeypatch.setattr(aws.ecs, "get_paginator", late)
+    pauses: list[float] = []
+    runs = FargateRuns(aws.deployed(), replace(aws.clients(), pause=pauses.append, clock=lambda: sum(pauses)))
+    first = aws.ecs.run_task(**_asked(aws, order))["tasks"][0]["taskArn"].rpartition("/")[2]
+    with pytest.raises(Failure, match=f"Run {first} goes on"):
+        runs.start(order, quiet)
+    assert [arn.rpartition("/")[2] for arn in aws.running()] == [first]
+    assert pauses
+    looks = -(10**6)
+    aws.ecs.stop_task(cluster=CLUSTER, task=first)
+    alone = runs.start(order, quiet)
+    assert [arn.rpartition("/")[2] for arn in aws.running()] == [alone.id], "what is never listed is not waited for"
+    assert 60 <= sum(pauses) < 90
+
+
+def _asked(aws: Aws, order: Order) -> dict[str, Any]:
+    """What `RunTask` is told of an order by somebody else."""
+    asked: dict[str, Any] = {}
+    real = aws.ecs.run_task
+
+    def full(**told: Any) -> Any:
+        asked.update(told)
+        return {"tasks": [], "failures": []}
+
+    aws.ecs.run_task = full
+    with pytest.raises(Failure, match="started no task"):
+        FargateRuns(aws.deployed(), aws.clients()).start(order, quiet)
+    aws.ecs.run_task = real
+    return asked | {"clientToken": "other"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_task_stays_that_nobody_was_told_of(aws: Aws, runs: FargateRuns, number: signal.Signals) -> None:
+    real = aws.ecs.run_task
+
+    def interrupted(**asked: Any) -> Any:
+        started = real(**asked)
+        os.kill(os.getpid(), number)
+        return started
+
+    aws.ecs.run_task = interrupted
+    before = signal.signal(number, command_line.ended_by)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runs.start(Order("desk", "x"), quiet)
+        assert ended.value.code == 128 + number
+        assert (len(aws.asked), aws.running()) == (1, [])
+        aws.ecs.stop_task = _refused
+        with pytest.raises(Failure, match=r"Run \S+ was started and goes on.*Fix: agentenv stop"):
+            runs.start(Order("desk", "x"), quiet)
+    finally:
+        signal.signal(number, before)
+
+
+def test_no_task_stays_of_a_start_that_is_interrupted_while_it_looks_for_others(aws: Aws) -> None:
+    aws.s3.put_object(Bucket=BUCKET, Key="state/api-client/mail/c1/state.tar", Body=b"one")
+    runs = FargateRuns(aws.deployed(), aws.clients())
+
+    def interrupted(**_: Any) -> Any:
+        if aws.asked:
+            raise KeyboardInterrupt
+        return {"tasks": []}
+
+    aws.ecs.describe_tasks = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        runs.start(Order("mail", "on", conversation="c1", resume=True), quiet)
+    assert (len(aws.asked), aws.running()) == (1, [])
+
+
+def _refused(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "StopTask")
+
+
+def test_credentials_that_cannot_be_had_are_told(aws: Aws) -> None:
+    def expired() -> bool:
+        raise UnauthorizedSSOTokenError
+
+    runs = FargateRuns(aws.deployed(), replace(aws.clients(), temporary=expired))
+    with pytest.raises(Failure, match=r"AWS cannot be asked: .*SSO"):
+        runs.start(Order("mail", "x"), quiet)
+    assert aws.asked == []
+
+
 class _Nothing:
     """A list with nothing on it."""
 
@@ -338,8 +437,14 @@ def test_a_run_that_ecs_has_forgotten_is_found_by_its_log(aws: Aws, runs: Fargat
     assert found.started is not None
     assert found.started.isoformat() == "2027-01-31T10:00:00+00:00"
     assert "forgotten" in str(found.reason)
-    assert runs.result(found) == RESULT
+    assert runs.result(found) == RESULT | {"run": name}
     assert runs.wait(found, quiet) == found
+    lying = "d" * 32
+    said = RESULT | {"session": "payroll", "started": "0001-01-01T00:00:00+23:59", "ended": "2027-01-31T10:00:00"}
+    aws.say(lying, [{"event": "result_part", "part": 0, "parts": 1, "text": json.dumps(said)}])
+    found = runs.find(lying)
+    assert found.session == "", "no session of this environment has that name"
+    assert (found.started is not None, found.ended) == (True, datetime(2027, 1, 31, 10, tzinfo=UTC))
     cut = "c" * 32
     aws.say(cut, SAID[:2])
     assert (runs.find(cut).session, runs.find(cut).outcome) == ("desk", None)
@@ -391,7 +496,7 @@ def test_the_commands_speak_of_runs_on_fargate_as_of_others(
     _, out = agentenv("start", "desk", "--prompt", "go")
     run = out.strip()
     aws.pause(0)
-    assert agentenv("result", run, "--json") == (0, json.dumps(RESULT, indent=2) + "\n")
+    assert agentenv("result", run, "--json") == (0, json.dumps(RESULT | {"run": run}, indent=2) + "\n")
     _, out = agentenv("list", "--json", "--session", "desk")
     assert json.loads(out)["runs"][0]["id"] == run
     assert agentenv("logs", run)[1].splitlines()[1] == "hi"
