@@ -3,10 +3,11 @@
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from components.models.tags import RUN, Role, RunTag, Tag, label
 from operate.docker_collect import OVER
@@ -100,7 +101,16 @@ class Conversations:
             raise usage(f"There is no conversation {conversation!r}. Fix: agentenv list --json shows them.")
         self.check_free(conversation)
         with asking_engine(f"conversation {conversation}"):
-            self.client.volumes.get(volume(conversation)).remove()
+            try:
+                self.client.volumes.get(volume(conversation)).remove()
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise
+                # The container of a run that has ended has it until somebody collects that run.
+                raise usage(
+                    f"Conversation {conversation} is still in use ({error.explanation}). "
+                    "Fix: run agentenv list, which collects runs that have ended, and try again."
+                ) from None
 
 
 def volume(conversation: str) -> str:

@@ -31,7 +31,10 @@ def readable(line: str) -> str | None:
         return None
     at = str(event.get("time", ""))[11:19]
     agent = f"[{event['agent']}]" if event.get("agent") else ""
-    told = _TELLERS.get(name, _other)(event)
+    try:
+        told = _TELLERS.get(name, _other)(event)
+    except (RecursionError, OverflowError):
+        return clean(line)
     return clean(" ".join(filter(None, (at, agent, told))))
 
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from operate.evidence import Progress
@@ -39,7 +40,14 @@ def no_way_in(session: str) -> Failure:
     )
 
 
-def send(address: str, text: str, held: str, progress: Progress, conversation: str | None = None) -> dict[str, Any]:
+def send(
+    address: str,
+    text: str,
+    held: str,
+    progress: Progress,
+    conversation: str | None = None,
+    wake: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Send a message and wait for the answer.
 
     Args:
@@ -48,6 +56,7 @@ def send(address: str, text: str, held: str, progress: Progress, conversation: s
         held: The token.
         progress: Told what is being waited for.
         conversation: Id of the conversation to go on with; None begins one.
+        wake: Starts the service where it does not run; called while it is not ready.
 
     Returns:
         The answer: `conversation`, `message`, `outcome`, `text`.
@@ -55,19 +64,26 @@ def send(address: str, text: str, held: str, progress: Progress, conversation: s
     Raises:
         Failure: the service refused, or does not answer.
     """
-    progress("waiting for the service")
-    _await_ready(address)
-    progress("waiting for the answer")
     body = {"text": text} | ({"conversation": conversation} if conversation else {})
     headers = {"Authorization": f"Bearer {held}", "Content-Type": "application/json"}
-    try:
-        status, answer = _asked(address, "POST", "/messages?wait=true", headers, json.dumps(body).encode())
-    except (OSError, http.client.HTTPException) as error:
-        raise unreachable(f"The service at {address} gave no answer ({type(error).__name__}: {error}).") from None
-    try:
-        told = json.loads(answer)
-    except (ValueError, RecursionError):
-        told = None
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        progress("waiting for the service")
+        _await_ready(address, deadline, wake)
+        progress("waiting for the answer")
+        try:
+            status, answer = _asked(address, "POST", "/messages?wait=true", headers, json.dumps(body).encode())
+        except ConnectionRefusedError:
+            # It has ended in between, so nobody has the message.
+            if time.monotonic() < deadline:
+                continue
+            raise unreachable(f"The service at {address} ended again and again. Fix: look at agentenv logs.") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(f"The service at {address} gave no answer ({type(error).__name__}: {error}).") from None
+        told = _parsed(answer)
+        if status != http.HTTPStatus.TOO_MANY_REQUESTS or not _is_stopping(told) or time.monotonic() > deadline:
+            break
+        time.sleep(PAUSE_SECONDS)
     if status == http.HTTPStatus.OK and isinstance(told, dict):
         return told
     refusal = told.get("error") if isinstance(told, dict) else None
@@ -79,14 +95,28 @@ def send(address: str, text: str, held: str, progress: Progress, conversation: s
     raise unreachable(f"The service at {address} refused: HTTP {status}.")
 
 
-def _await_ready(address: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+def _parsed(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_stopping(told: Any) -> bool:
+    """Whether a service refuses a message because it is about to end: it may be started again after that."""
+    refusal = told.get("error") if isinstance(told, dict) else None
+    return isinstance(refusal, dict) and "stopping" in str(refusal.get("message", ""))
+
+
+def _await_ready(address: str, deadline: float, wake: Callable[[], object]) -> None:
     while True:
         try:
-            status, _ = _asked(address, "GET", "/healthz", {}, b"", seconds=5)
-            if status == http.HTTPStatus.OK:
+            status, answer = _asked(address, "GET", "/healthz", {}, b"", seconds=5)
+            told = _parsed(answer)
+            state = told.get("status") if isinstance(told, dict) else None
+            if status == http.HTTPStatus.OK and state != "stopping":
                 return
-            said = f"HTTP {status}"
+            said = f"HTTP {status}" if status != http.HTTPStatus.OK else "it is stopping"
         except (OSError, http.client.HTTPException) as error:
             said = str(error) or type(error).__name__
         if time.monotonic() > deadline:
@@ -94,6 +124,7 @@ def _await_ready(address: str) -> None:
                 f"The service at {address} is not ready after {READY_SECONDS:.0f} s ({said}). "
                 "Fix: look at agentenv logs; its port is on the loopback address of the Docker host."
             )
+        wake()
         time.sleep(PAUSE_SECONDS)
 
 

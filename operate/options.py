@@ -29,8 +29,9 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def waiting(about: str) -> Iterator[Progress]:
-    """A spinner with elapsed time on standard error, gone at the end."""
+    """A spinner with elapsed time on standard error, gone at the end; nothing where that is no terminal."""
+    console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task(about, total=None)
         yield lambda what: shown.update(task, description=f"{about}: {what}")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from operate.failures import Exit, Failure
 from operate.runs import RunInfo
 
@@ -22,6 +24,10 @@ VERSION = 1
 """Of the result document."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of a result document: 20 agents with 256 KiB of text each, escaped."""
+MOST_DEPTH = 32
+"""Of what is in one: each level of a document is one of Python's stack, too."""
+MOST_SAID = 500
+"""Characters of what was seen instead of one."""
 _PARTS = "result_part"
 
 
@@ -38,6 +44,33 @@ def outcome(exit_code: int | None, *, own_command: bool = False) -> str | None:
     return OUTCOMES.get(exit_code, "crash")
 
 
+class _Part(BaseModel):
+    # An agent may have written it, so no type is what it should be by itself; what is new may be there too.
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class _Agent(_Part):
+    name: str = ""
+    outcome: str | None = None
+    text: str | None = None
+    error: str | None = None
+    turns: int | None = None
+    cost_usd: float | None = None
+
+
+class _Document(_Part):
+    version: int
+    run: str | None = None
+    session: str | None = None
+    environment: str | None = None
+    outcome: str | None = None
+    exit_code: int | None = None
+    started: str | None = None
+    ended: str | None = None
+    conversation: str | None = None
+    agents: list[_Agent] = []
+
+
 class Reader:
     """Puts the result document together out of the lines of a run, as they come."""
 
@@ -52,7 +85,7 @@ class Reader:
         """Take one line of the run's output; any that is no event is passed over."""
         self._lines += 1
         if '"event"' not in line:
-            self._last = line.strip() or self._last
+            self._last = line.strip()[:MOST_SAID] or self._last
             return
         try:
             event = json.loads(line)
@@ -63,7 +96,7 @@ class Reader:
         if event.get("event") == _PARTS:
             self._part(event)
         elif event.get("event") == "error":
-            self._error = str(event.get("problem", ""))[:500]
+            self._error = str(event.get("problem", ""))[:MOST_SAID]
 
     def _part(self, event: Mapping[str, Any]) -> None:
         number, wanted, text = event.get("part"), event.get("parts"), event.get("text")
@@ -94,11 +127,18 @@ class Reader:
         if self._problem or len(self._parts) < self._wanted:
             raise _lost(run, self._problem or f"{len(self._parts)} of {self._wanted} parts were printed")
         try:
-            document = json.loads("".join(self._parts))
+            document = json.loads("".join(self._parts), parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise _lost(run, f"its parts are not JSON ({error})") from None
         if not isinstance(document, dict) or document.get("version") != VERSION:
             raise _lost(run, f"it is not of version {VERSION}")
+        if _is_deep(document):
+            raise _lost(run, f"it is more than {MOST_DEPTH} levels deep")
+        try:
+            _Document.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise _lost(run, f"its {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}") from None
         return document
 
 
@@ -132,6 +172,22 @@ def of_command(info: RunInfo) -> dict[str, object]:
         "ended": told["ended"],
         "agents": [],
     }
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is none of its numbers")
+
+
+def _is_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(MOST_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
 
 
 def _lost(run: str, seen: str) -> Failure:

@@ -1,6 +1,7 @@
 """The commands about runs: start, list, logs, stop, resume, result, forget, token."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +10,17 @@ import typer
 from rich.console import Console
 
 from operate import messages, results
-from operate.attend import attend, show
+from operate.attend import attend, code_of, show, show_lines
 from operate.backends import runs_of
-from operate.events import clean, readable
-from operate.failures import Exit, usage
+from operate.events import clean
+from operate.failures import Exit, Failure, tell, usage
 from operate.options import Json, OutputsFile, StackName, print_json, waiting
 from operate.orders import parse_input
 from operate.outputs import DockerSession, Outputs
 from operate.reading import read_outputs
 from operate.run_tables import show_runs
 from operate.runs import Order, RunInfo, Runs
+from operate.signals import signals_held
 from operate.tokens import new_token, token_hash
 
 MOST_CHARACTERS = 1_000_000
@@ -58,9 +60,11 @@ def start(
     order = _order(session, prompt, input_file, env or [])
     runs = runs_of(deployed)
     _check_token(deployed, order)
-    with waiting(f"start {session}") as progress:
-        info = runs.start(order, progress)
-    _go_on(runs, deployed, info, order, wait=wait, follow=follow, as_json=as_json)
+    with ExitStack() as held:
+        with waiting(f"start {session}") as progress:
+            info = runs.start(order, progress)
+            held.enter_context(signals_held())
+        _go_on(runs, deployed, info, order, held, wait=wait, follow=follow, as_json=as_json)
 
 
 @app.command("list")
@@ -92,12 +96,7 @@ def logs(
 ) -> None:
     """Show what a run or a service has said; with --json its own lines as they are."""
     runs = runs_of(read_outputs(stack, outputs))
-    for line in runs.lines(runs.find(name), follow):
-        shown = line if as_json else readable(line)
-        if shown is not None:
-            sys.stdout.write(shown + "\n")
-            if follow:
-                sys.stdout.flush()
+    show_lines(name, runs.lines(runs.find(name), follow), as_json=as_json)
 
 
 @app.command()
@@ -114,7 +113,7 @@ def stop(
     if as_json:
         print_json(info.to_json())
     else:
-        sys.stdout.write(f"{info.id} has ended: {info.outcome}\n")
+        sys.stdout.write(clean(f"{info.id} has ended: {info.outcome}") + "\n")
 
 
 @app.command()
@@ -133,12 +132,14 @@ def resume(
     deployed = read_outputs(stack, outputs)
     runs = runs_of(deployed)
     order = _order("", prompt, input_file, env or [])
-    with waiting(f"resume {name}") as progress:
-        known = runs.find(name)
-        order = replace(order, session=known.session)
-        _check_token(deployed, order)
-        info = runs.resume(known, order, progress)
-    _go_on(runs, deployed, info, order, wait=wait, follow=follow, as_json=as_json)
+    with ExitStack() as held:
+        with waiting(f"resume {name}") as progress:
+            known = runs.find(name)
+            order = replace(order, session=known.session)
+            _check_token(deployed, order)
+            info = runs.resume(known, order, progress)
+            held.enter_context(signals_held())
+        _go_on(runs, deployed, info, order, held, wait=wait, follow=follow, as_json=as_json)
 
 
 @app.command()
@@ -151,13 +152,21 @@ def result(
     """Show the result of a run that has ended, and exit with its code; with --json the result document."""
     runs = runs_of(read_outputs(stack, outputs))
     info = runs.find(run)
-    if as_json:
-        print_json(runs.result(info))
-        raise typer.Exit(info.exit_code or Exit.OK)
     if info.kind == "service" or info.status != "ended":
         # It says why there is none.
         runs.result(info)
-    show(runs, info, quiet=False, as_json=False)
+    if not as_json:
+        show(runs, info, quiet=False, as_json=False)
+    problem: Failure | None = None
+    try:
+        with waiting(f"run {info.id}") as progress:
+            progress("collecting the result")
+            document = runs.result(info)
+        print_json(document)
+    except Failure as failure:
+        problem = failure
+        tell(str(failure))
+    raise typer.Exit(code_of(info, problem))
 
 
 @app.command()
@@ -204,7 +213,7 @@ def _read(name: str) -> str:
         if name == "-":
             text = sys.stdin.read(MOST_CHARACTERS + 1)
         else:
-            with Path(name).open() as file:
+            with Path(name).open(encoding="utf-8") as file:
                 text = file.read(MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise usage(f"--input {name} cannot be read ({error}). Fix: name a text file in UTF-8.") from None
@@ -216,13 +225,22 @@ def _read(name: str) -> str:
 
 
 def _go_on(
-    runs: Runs, deployed: Outputs, info: RunInfo, order: Order, *, wait: bool, follow: bool, as_json: bool
+    runs: Runs,
+    deployed: Outputs,
+    info: RunInfo,
+    order: Order,
+    held: ExitStack,
+    *,
+    wait: bool,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     """After a start: to the end of the run, to the answer of the service, or not at all."""
     if info.kind == "service":
+        held.close()
         _served(runs, deployed, info, order, follow=follow, as_json=as_json)
     elif wait or follow:
-        attend(runs, info, follow=follow, as_json=as_json)
+        attend(runs, info, held, follow=follow, as_json=as_json)
     else:
         runs.detach(info)
         if as_json:
@@ -240,20 +258,16 @@ def _check_token(deployed: Outputs, order: Order) -> None:
 
 def _served(runs: Runs, deployed: Outputs, info: RunInfo, order: Order, *, follow: bool, as_json: bool) -> None:
     if order.prompt is not None:
-        _message(deployed, info, order.prompt, as_json=as_json)
+        _message(runs, deployed, info, order.prompt, as_json=as_json)
     elif follow:
-        for line in runs.lines(info, follow=True):
-            shown = line if as_json else readable(line)
-            if shown is not None:
-                sys.stdout.write(shown + "\n")
-                sys.stdout.flush()
+        show_lines(info.id, runs.lines(info, follow=True), as_json=as_json)
     elif as_json:
         print_json(info.to_json())
     else:
         sys.stdout.write(f"{info.id}\n")
 
 
-def _message(deployed: Outputs, info: RunInfo, text: str, *, as_json: bool) -> None:
+def _message(runs: Runs, deployed: Outputs, info: RunInfo, text: str, *, as_json: bool) -> None:
     session = deployed.session(info.session)
     if not isinstance(session, DockerSession):
         raise messages.no_way_in(info.session)
@@ -261,7 +275,12 @@ def _message(deployed: Outputs, info: RunInfo, text: str, *, as_json: bool) -> N
         raise usage(f"Session {info.session!r} serves no port. Fix: leave out --prompt, or give the session ports.")
     address = session.ports[str(session.session.ports[0])]
     with waiting(f"message to {info.session}") as progress:
-        answer = messages.send(address, text, messages.token(), progress)
+
+        def wake() -> None:
+            # It may have been about to stop when it was looked at.
+            runs.start(Order(info.session), lambda _: None)
+
+        answer = messages.send(address, text, messages.token(), progress, wake=wake)
     if as_json:
         print_json(answer)
     else:

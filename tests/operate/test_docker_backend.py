@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from docker.errors import APIError
+from requests import Response
 
 from components.models.tags import RUN
 from operate.failures import Exit
@@ -146,6 +148,26 @@ def test_a_conversation_is_kept_and_gone_on_with(fake: FakeEngine) -> None:
     assert runs.conversations() == []
     refused(lambda: runs.resume(ended, Order("", "on"), quiet), "has kept no conversation")
     refused(lambda: runs.forget(conversation), "There is no conversation")
+
+
+def test_a_conversation_that_an_uncollected_run_has_is_forgotten_after_it(fake: FakeEngine) -> None:
+    runs, info = started(fake, Order("notes", "go"))
+    container(fake, info).end()
+    volume = fake.volumes_by_name[f"agentenv-state-{info.conversation}"]
+    remove = volume.remove
+
+    def in_use() -> None:
+        refusal = Response()
+        refusal.status_code = 409
+        raise APIError("409", response=refusal, explanation="volume is in use")
+
+    volume.remove = in_use
+    refused(lambda: runs.forget(info.conversation or ""), "still in use.*Fix: run agentenv list")
+    volume.remove = remove
+    runs._release(info.id)
+    runs.list(None)
+    runs.forget(info.conversation or "")
+    assert fake.volumes_by_name == {}
 
 
 def test_a_conversation_outlives_what_is_remembered_of_its_runs(fake: FakeEngine, records: Records) -> None:

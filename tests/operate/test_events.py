@@ -50,3 +50,11 @@ def test_nothing_reaches_the_terminal_as_a_command() -> None:
         assert shown is not None
         assert not any(ord(one) < 32 or 0x7F <= ord(one) < 0xA0 or one == "\u202e" for one in shown)
     assert clean("a\tb\r\nc") == "a\tb\nc"
+
+
+def test_what_no_agent_would_say_is_shown_as_it_is() -> None:
+    for line in (
+        '{"event": "turn_ended", "cost_usd": 1' + "0" * 400 + "}",
+        '{"event": "tool_use", "tool": "x", "input": ' + "[" * 900 + "]" * 900 + "}",
+    ):
+        assert readable(line)

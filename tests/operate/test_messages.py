@@ -19,19 +19,23 @@ class Service:
         address: HOST:PORT.
         answers: Status and body of the answers to messages, in order.
         unready: How often it says that it is not ready.
+        stopping: How often it says that it is about to end.
         asked: What it was sent: token and body.
     """
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
         self.unready = 0
+        self.stopping = 0
         self.asked: list[tuple[str | None, Any]] = []
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service.unready -= 1
-                self.answer(503 if service.unready >= 0 else 200, {"status": "ok"})
+                service.stopping -= 1
+                state = "stopping" if service.stopping >= 0 else "ok"
+                self.answer(503 if service.unready >= 0 else 200, {"status": state})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -115,3 +119,40 @@ def test_the_token_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("AGENTENV_TOKEN", wrong)
         with pytest.raises(Failure, match="agentenv token"):
             messages.token()
+
+
+def test_a_service_that_is_about_to_end_is_waited_for_and_started_again(service: Service) -> None:
+    service.stopping = 3
+    stopping = {"error": {"rule": "busy", "message": "the session is stopping", "fix": "try again later"}}
+    service.answers = [(429, stopping), (200, {"text": "hello"})]
+    woken: list[int] = []
+    assert messages.send(service.address, "hi", "secret", quiet, wake=lambda: woken.append(1)) == {"text": "hello"}
+    assert len(woken) == 3
+    assert len(service.asked) == 2
+
+
+def test_a_service_that_never_takes_a_message_is_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "READY_SECONDS", 0.05)
+    stopping = {"error": {"rule": "busy", "message": "the session is stopping", "fix": "try again later"}}
+    service.answers = [(429, stopping)] * 1000
+    with pytest.raises(Failure, match="429 busy"):
+        messages.send(service.address, "hi", "secret", quiet)
+    service.stopping = 10**6
+    with pytest.raises(Failure, match="it is stopping"):
+        messages.send(service.address, "hi", "secret", quiet)
+
+
+def test_a_service_that_ends_before_it_takes_a_message_is_sent_it_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, refused = messages._asked, [1]
+
+    def ending(address: str, method: str, *told: Any, **more: Any) -> tuple[int, bytes]:
+        if method == "POST" and refused:
+            refused.pop()
+            raise ConnectionRefusedError
+        return asked(address, method, *told, **more)
+
+    monkeypatch.setattr(messages, "_asked", ending)
+    service.answers = [(200, {"text": "hello"})]
+    assert messages.send(service.address, "hi", "secret", quiet) == {"text": "hello"}

@@ -48,6 +48,13 @@ def test_the_last_result_counts() -> None:
         (['{"event": "result_part", "part": 0, "parts": 1, "text": "{"}'], "not JSON"),
         (parts({"version": 2}), "version 1"),
         (parts([1]), "version 1"),
+        (parts({"version": 1, "agents": 5}), "its agents is wrong"),
+        (parts({"version": 1, "agents": [5]}), r"its agents\.0 is wrong"),
+        (parts({"version": 1, "agents": [{"cost_usd": 10**400}]}), r"its agents\.0\.cost_usd is wrong"),
+        (parts({"version": 1, "exit_code": "0"}), "its exit_code is wrong"),
+        (parts({"version": 1, "x": float("nan")}), "not JSON"),
+        (parts({"version": 1, "x": json.loads("[" * 200 + "]" * 200)}), "32 levels deep"),
+        (["y" * 10_000], "none of its 1 lines is a part of one; y{500}\\. Fix"),
         (parts({"version": 1, "text": "x" * 17_000_000}, 8_000_000), "longer than"),
     ],
 )
@@ -71,3 +78,11 @@ def test_a_command_of_the_teams_own_has_its_exit_code_as_result() -> None:
     told = of_command(info)
     assert (told["outcome"], told["exit_code"], told["agents"]) == ("agent_error", 7, [])
     assert RunInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+
+
+def test_a_result_that_says_more_than_this_version_knows_is_as_it_was() -> None:
+    told = DOCUMENT | {
+        "new": {"a": [1]},
+        "agents": [{"name": "a", "usage": {"input_tokens": 1}, "cost_usd": 1, "x": 2}],
+    }
+    assert joined(parts(told), "r1") == told

@@ -4,12 +4,18 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from docker import DockerClient
+from docker.errors import APIError
+from requests import Response
 
 from operate import __main__ as command_line
 from operate import keeper, run_commands
@@ -209,11 +215,126 @@ def test_a_second_time_that_is_left_to_the_background(agentenv: Terminal) -> Non
     assert Records.default().hold(run) is not None, "the keeper can have it"
 
 
+def test_a_terminal_that_hangs_up_ends_no_run(agentenv: Terminal) -> None:
+    def hang_up(_: FakeContainer) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    agentenv.fake.waiting = hang_up
+    agentenv("start", "desk", "--prompt", "go", "--wait", code=129)
+    ((run, stop),) = agentenv.left
+    assert not stop
+    assert not any(told.startswith("kill") for told in agentenv.fake.told)
+    assert f"agentenv-run-{run}" in agentenv.fake.networks_by_name
+
+
+def test_whoever_lets_a_command_ignore_a_hang_up_is_not_ended_by_it(agentenv: Terminal) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        agentenv.fake.waiting = lambda _: os.kill(os.getpid(), signal.SIGHUP)
+        assert agentenv("start", "desk", "--prompt", "go", "--wait")[0] == "42\n"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_error_while_a_run_is_waited_for_leaves_it_to_the_background(agentenv: Terminal) -> None:
+    def refuse(_: FakeContainer) -> None:
+        refusal = Response()
+        refusal.status_code = 400
+        raise APIError("400", response=refusal, explanation="bad \x1b parameter")
+
+    agentenv.fake.waiting = refuse
+    _, err = agentenv("start", "desk", "--prompt", "go", "--wait", code=Exit.UNREACHABLE)
+    ((run, stop),) = agentenv.left
+    assert not stop
+    assert "bad \\x1b parameter" in err
+    assert f"run {run} goes on; agentenv logs {run}" in err
+    agentenv.left.clear()
+
+    def interrupt(_: FakeContainer) -> None:
+        agentenv.fake.waiting = refuse
+        os.kill(os.getpid(), signal.SIGINT)
+
+    agentenv.fake.waiting = interrupt
+    _, err = agentenv("start", "desk", "--prompt", "go", "--wait", code=Exit.UNREACHABLE)
+    ((run, stop),) = agentenv.left
+    assert stop, "it was to be stopped"
+    assert f"run {run} goes on" in err
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_a_signal_just_after_the_start_finds_somebody_who_attends_to_it(
+    agentenv: Terminal, monkeypatch: pytest.MonkeyPatch, wait: list[str]
+) -> None:
+    class Ending(ExitStack):
+        """A signal that comes when the run has been started, and nobody waits for it yet."""
+
+        def enter_context(self, manager: Any) -> Any:
+            entered = super().enter_context(manager)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return entered
+
+    agentenv.fake.stubborn = False
+    monkeypatch.setattr(run_commands, "ExitStack", Ending)
+    out, err = agentenv("start", "desk", "--prompt", "go", *wait, code=143)
+    if wait:
+        assert "was stopped" in err
+        assert agentenv.fake.networks_by_name == {}
+    else:
+        assert [(out.strip(), False)] == agentenv.left
+
+
+def test_a_result_as_json_ends_as_its_text_does(agentenv: Terminal) -> None:
+    agentenv.fake.output, agentenv.fake.exit_code = b"\x1b]0;pwned\x07", 12
+    run = agentenv("start", "desk", "--prompt", "go")[0].strip()
+    agentenv.release()
+    agentenv.fake.containers_by_name[f"agentenv-run-{run}-session"].end(12)
+    for form in ([], ["--json"]):
+        out, err = agentenv("result", run, *form, code=12)
+        assert out == ""
+        assert "left no result" in err
+        assert "\\x1b]0;pwned\\x07" in err
+        assert "\x1b" not in err
+    own = agentenv("start", "own")[0].strip()
+    assert "is running" in agentenv("result", own, "--json", code=Exit.USAGE)[1]
+    agentenv.release()
+    agentenv.fake.containers_by_name[f"agentenv-run-{own}-session"].status = "dead"
+    record = Records.default().read(own)
+    assert record is not None
+    never = replace(record.info, status="ended", outcome="crash")
+    Records.default().write(replace(record, info=never, result={"version": 1, "agents": []}))
+    for form in ([], ["--json"]):
+        agentenv("result", own, *form, code=Exit.UNREACHABLE)
+
+
+def test_what_the_terminals_encoding_does_not_have_is_shown_all_the_same(
+    agentenv: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"event": "assistant_text", "text": "\ud83d \u00fc", "time": "2027-01-31T10:11:12.1Z"}
+    agentenv.fake.output = json.dumps(said).encode() + b"\n" + SAID
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    agentenv("start", "desk", "--prompt", "go", "--follow")
+    sys.stdout.flush()
+    assert written.getvalue() == b"10:11:12 \\ud83d \\xfc\n"
+
+
+def test_a_prompt_is_read_as_utf_8_whatever_the_locale_says(agentenv: Terminal, tmp_path: Path) -> None:
+    program = "from operate.run_commands import _read; import sys; sys.exit(_read(sys.argv[1]) != 'gr\\xfc\\xdfe')"
+    (tmp_path / "prompt.txt").write_text("grüße", encoding="utf-8")
+    variables = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert subprocess.run([sys.executable, "-c", program, tmp_path / "prompt.txt"], env=variables).returncode == 0
+
+
 def test_a_service_is_started_asked_and_stopped(agentenv: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[Any, ...]] = []
 
-    def send(address: str, text: str, token: str, progress: object) -> dict[str, str]:
+    def send(address: str, text: str, token: str, progress: object, wake: Callable[[], object]) -> dict[str, str]:
         sent.append((address, text, token))
+        if len(sent) == 1:
+            # It ended when it had just been seen to run.
+            agentenv.fake.containers_by_name["t-chat"].end()
+            wake()
+            assert agentenv.fake.containers_by_name["t-chat"].status == "running"
         return {"conversation": "c", "message": "m", "outcome": "success", "text": "hello \x1b you"}
 
     monkeypatch.setattr("operate.messages.send", send)
