@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.models.tags import RunTag
+from components.plans.saved import task_key
 from components.plans.task import CONTAINER, OVERRIDE_LIMIT
 from operate.evidence import Progress
 from operate.failures import tell, usage
@@ -87,15 +88,20 @@ class Launch:
         """What `RunTask` is told; a document that is too long for it goes to the bucket."""
         given = {**self.session.variables, **order.env, "AGENTENV_RUN": token}
         found = self._with(given | {"AGENTENV_TASK": document})
-        if len(json.dumps(found)) > OVERRIDE_LIMIT:
-            check_bucket(self.bucket)
-            found = self._with(given | {"AGENTENV_TASK_URL": self.bucket.give(self.session.environment, document)})
+        if len(json.dumps(found)) <= OVERRIDE_LIMIT:
+            return found
+        check_bucket(self.bucket)
+        # Apart from the run's token, which its tag tells.
+        key = task_key(self.session.environment, secrets.token_hex(16))
+        found = self._with(given | {"AGENTENV_TASK_URL": self.bucket.task_address(key)})
         length = len(json.dumps(found))
         if length > OVERRIDE_LIMIT:
             raise usage(
                 f"The settings of the run have {length:,} characters, and ECS takes {OVERRIDE_LIMIT:,}. "
                 "Fix: shorten --env, the session's variables or agent.system."
             )
+        # Last: what is refused leaves nothing in the bucket.
+        self.bucket.give(key, document)
         return found
 
     def _with(self, variables: Mapping[str, str]) -> dict[str, Any]:

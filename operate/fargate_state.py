@@ -3,12 +3,11 @@
 A session has no credentials: it reaches one object at a time, by an address that is signed for that object.
 """
 
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.plans.saved import state_key, state_prefix, task_key
+from components.plans.saved import state_key, state_prefix
 from operate.failures import usage
 from operate.fargate_client import Clients, asking_aws
 
@@ -51,22 +50,22 @@ class Bucket:
     clients: Clients
     name: str
 
-    def give(self, environment: str, document: str) -> str:
+    def task_address(self, key: str) -> str:
+        """Address that a run reads the task document with this key at."""
+        with asking_aws():
+            return self._signed("get_object", key, TASK_SECONDS)
+
+    def give(self, key: str, document: str) -> None:
         """Put a task document where its run finds it.
 
         Args:
-            environment: Name of the run's environment.
+            key: See `components.plans.saved.task_key`.
             document: As JSON.
-
-        Returns:
-            Address that it is read at.
         """
-        key = task_key(environment, secrets.token_hex(16))
         with asking_aws():
             self.clients.s3.put_object(
                 Bucket=self.name, Key=key, Body=document.encode(), ContentType="application/json"
             )
-            return self._signed("get_object", key, TASK_SECONDS)
 
     def addresses(self, place: Place, *, kept: bool) -> dict[str, str | None]:
         """Addresses that a run loads and saves its state at.

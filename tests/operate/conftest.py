@@ -1,12 +1,16 @@
 """Nothing that a test remembers of runs is kept with the user's own, and no keeper outlives a test."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto import mock_aws
 
 from operate import keeper
+from operate.fargate_backend import FargateRuns
 from operate.records import Records
 from tests.operate.docker_stack import SAID
+from tests.operate.emulated_aws import Aws
 from tests.operate.fake_engine import FakeEngine
 
 
@@ -30,3 +34,22 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     runs: list[str] = []
     monkeypatch.setattr(keeper, "leave", lambda run, records, stop=False: runs.append(run))
     return runs
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield Aws()
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def runs(aws: Aws, notes: list[str]) -> FargateRuns:
+    return FargateRuns(aws.deployed(), aws.clients(), notes.append)
