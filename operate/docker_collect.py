@@ -82,6 +82,11 @@ def collect(
         gateway: Of its environment.
         records: Where to.
         owned: See `operate.records.Record`.
+
+    Raises:
+        OSError: the engine went away.
+        DockerException: the same, or the container has been removed.
+        Failure: the record cannot be written.
     """
     info = info_of(container)
     if info.status != "ended":
@@ -93,8 +98,7 @@ def collect(
             reader.read(line)
             yield line
 
-    with asking_engine(f"log of run {info.id}"):
-        records.write_log(info.id, read())
+    records.write_log(info.id, read())
     record = Record(info, stack, gateway.model_dump(mode="json"), owned=owned)
     if runs_command(container):
         record = replace(record, result=results.of_command(info))

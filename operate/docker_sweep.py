@@ -18,7 +18,7 @@ from operate.docker_gateway import Gateway
 from operate.docker_networks import remove_network, removed, subnet
 from operate.engine import asking_engine
 from operate.outputs import DockerEnvironment
-from operate.records import Hold, Records
+from operate.records import Hold, Record, Records
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,13 @@ class Sweep:
         # Only now: whoever held it before may have ended it meanwhile.
         known = self.records.read(run)
         try:
-            container.reload()
+            return self._recorded(container, known)
         except NotFound:
+            # Somebody has just removed it.
             return False
+
+    def _recorded(self, container: Container, known: Record | None) -> bool:
+        container.reload()
         if known is None or not known.owned or container.status == "created":
             # Not started with these records, so its keeper elsewhere has the first right to its result.
             since = (

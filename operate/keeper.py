@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -89,17 +90,28 @@ def keep(client: docker.DockerClient, run: str, records: Records, *, stop: bool 
             if stop:
                 end(client, run)
             container = wait(client, run)
-        if container is None:
-            known = lost(known)
-            records.write(known)
-        else:
-            known = collect(container, known.stack, gateway, records, owned=known.owned)
+        known = _collected(container, known, gateway, records)
     try:
         if known.owned:
             remove(client, gateway, run)
     except Failure as failure:
         tell(f"run {run} has ended and is on record, but something of it is left; agentenv list removes it: {failure}")
     records.prune()
+    return known
+
+
+def _collected(container: Container | None, known: Record, gateway: DockerGateway, records: Records) -> Record:
+    """The record of the end of a run; with None, of one whose container is gone."""
+    if container is not None:
+        with asking_engine(f"log of run {known.info.id}"):
+            try:
+                # An engine that restarts meanwhile has all of it afterwards.
+                return engine.patiently(partial(collect, container, known.stack, gateway, records, owned=known.owned))
+            except NotFound:
+                # Somebody has just removed it.
+                pass
+    known = lost(known)
+    records.write(known)
     return known
 
 

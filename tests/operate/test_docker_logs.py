@@ -84,12 +84,45 @@ def test_a_log_that_was_cut_is_never_taken_for_the_whole(
     container(fake, info).end()
     with monkeypatch.context() as patch:
         patch.setattr(FakeContainer, "logs", lambda *_, **__: stream(cut()))
+        patch.setattr(engine, "PATIENCE_SECONDS", -1)
         refused(lambda: runs.wait(info, quiet), "broke the log .* off", Exit.UNREACHABLE)
     record = records.read(info.id)
     assert record is not None
     assert not record.ended, "whoever comes next finds all of it"
     assert f"agentenv-run-{info.id}-session" in fake.containers_by_name
     assert runs.result(runs.wait(info, quiet)) == RESULT
+
+
+def test_an_end_is_collected_after_a_restart_of_the_engine(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PAUSE_SECONDS", 0)
+    runs, info = started(fake, Order("desk", "go"))
+    whole, cuts = FakeContainer.logs, [cut(), cut()]
+
+    def logs(self: FakeContainer, stdout: bool, stderr: bool, stream: bool, follow: bool) -> Any:
+        return cutting(cuts.pop()) if cuts else whole(self, stdout, stderr, stream, follow)
+
+    def cutting(pieces: Iterator[bytes]) -> Any:
+        return stream(pieces)
+
+    monkeypatch.setattr(FakeContainer, "logs", logs)
+    assert runs.result(runs.wait(info, quiet)) == RESULT
+    assert cuts == []
+
+
+def test_a_container_that_is_removed_while_it_is_read_is_told(
+    fake: FakeEngine, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, info = started(fake, Order("desk", "go"))
+    container(fake, info).end()
+
+    def gone(*_: object, **__: object) -> None:
+        raise NotFound("404", explanation="no such container")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeContainer, "logs", gone)
+        runs._release(info.id)
+        assert [one.id for one in backend(fake).list("desk")] == [info.id]
+        assert runs.wait(info, quiet).reason == "its container was removed by somebody else"
 
 
 def test_a_log_that_is_followed_goes_on_after_a_restart_of_the_engine(
