@@ -191,8 +191,14 @@ class DockerRuns:
         runs = self._lookup.all()
         for run in runs:
             if run.status == "running" and self._records.read(run.id) and not self._records.is_held(run.id):
-                keeper.leave(run.id, self._records)
+                self._left(run.id)
         return [one for one in (*services, *runs) if session in (None, one.session)]
+
+    def _left(self, run: str) -> None:
+        try:
+            keeper.leave(run, self._records)
+        except Failure as failure:
+            tell(f"nobody waits for the end of run {run}: {failure}")
 
     def find(self, name: str) -> RunInfo:
         """See `operate.runs.Runs`."""

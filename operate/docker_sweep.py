@@ -54,7 +54,7 @@ class Sweep:
                 return self._sweep(held)
         finally:
             for run, hold in held.items():
-                if self.records.read(run) is None:
+                if not self.records.path(run, "json").exists():
                     # A twin that probed: nothing is remembered of it.
                     self.records.forget(run)
                 hold.release()

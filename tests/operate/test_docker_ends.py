@@ -8,7 +8,7 @@ import pytest
 from docker.errors import NotFound
 
 from operate import docker_runs, keeper
-from operate.failures import Exit
+from operate.failures import Exit, unreachable
 from operate.records import Records
 from operate.runs import Order
 from tests.operate.docker_stack import RESULT, backend, container, quiet, refused, started
@@ -51,6 +51,19 @@ def test_a_run_that_goes_on_without_its_keeper_gets_another(fake: FakeEngine, le
     runs._held[info.id].release()
     backend(fake).list(None)
     assert left == [info.id]
+
+
+def test_runs_are_listed_where_no_keeper_can_be_left(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(run: str, records: Records) -> None:
+        raise unreachable("no process can be made")
+
+    runs, info = started(fake, Order("desk", "go"))
+    runs._release(info.id)
+    monkeypatch.setattr(keeper, "leave", none)
+    assert backend(fake).list("desk") == [info]
+    assert f"run {info.id}: no process can be made" in capsys.readouterr().err
 
 
 def test_whoever_asks_for_a_result_collects_it(fake: FakeEngine) -> None:
@@ -305,3 +318,12 @@ def test_nothing_stays_of_what_a_killed_probe_left(
         monkeypatch.setattr(docker_runs, "SETTLED", timedelta(0))
         assert launcher.sweep() == [twin.id]
         assert not records.path(twin.id, "lock").exists()
+
+
+def test_a_record_of_another_version_is_not_removed(fake: FakeEngine, records: Records) -> None:
+    runs, info = started(fake, Order("desk", "go"))
+    runs._release(info.id)
+    container(fake, info).end()
+    records.path(info.id, "json").write_text('{"version": 2}')
+    backend(fake).list(None)
+    assert records.path(info.id, "json").exists()
