@@ -74,6 +74,19 @@ def test_a_run_is_made_in_order_and_removed_in_reverse(fake: FakeEngine) -> None
     ]
 
 
+def test_another_command_changes_nothing_else_of_a_session_of_several_agents(fake: FakeEngine) -> None:
+    agents = [{"name": name, "model": "m"} for name in ("writer", "checker")]
+    session = validate(Session, DESK | {"pattern": "single_container", "agent": None, "agents": agents})
+    made = []
+    for command in (None, lambda _: ["probe"]):
+        with launcher(fake).run(session, "session:1", command) as run:
+            made.append(fake.containers_by_name[f"agentenv-run-{run.id}-session"].config)
+    declared, probed = made
+    assert (probed["User"], probed["HostConfig"]["CapAdd"]) == ("0:0", ["CAP_SETGID", "CAP_SETUID"])
+    assert probed["HostConfig"]["Tmpfs"] == declared["HostConfig"]["Tmpfs"]
+    assert probed["Cmd"][-2:] == ["--", "probe"]
+
+
 def test_everything_of_a_run_carries_its_labels(fake: FakeEngine) -> None:
     with launcher(fake).run(SESSION, "session:1") as run:
         name = f"agentenv-run-{run.id}"

@@ -9,7 +9,8 @@ PLACEHOLDER = "held-by-the-gateway"
 API_KEY, BEARER = "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 PRIVATE = ("AGENTENV_TASK", "AGENTENV_TASK_URL")
-"""Variables with a task document, which may hold tokens and addresses: no program but the runner gets them."""
+"""Variables with a task document, which may hold tokens and addresses: no program but the runner is handed them. Who is
+of the runner's user reads them in /proc all the same."""
 _QUIET = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     # A turn that ends before its helpers do would leave their answer to the next one, or to nobody.
@@ -20,7 +21,7 @@ _QUIET = {
 
 
 def without_private(variables: MutableMapping[str, str]) -> None:
-    """Take out what only the runner may read."""
+    """Take out what the runner passes on to nobody."""
     for name in PRIVATE:
         variables.pop(name, None)
 

@@ -8,11 +8,10 @@ from typing import NoReturn
 from agentenv_session.environment import agent_variables
 from agentenv_session.events import Emit
 from agentenv_session.layout import Layout
-from agentenv_session.policy import GatewayAwayError, RefusedError, fetch, write
+from agentenv_session.policy import POLICY_FILE, GatewayAwayError, RefusedError, fetch, write
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a shell for a command that cannot be run."""
-POLICY_FILE = "agentenv/network-policy.json"
 _SECONDS = 3.0
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 SECONDS = 15.0
 """For a gateway that starts at the same time."""
+POLICY_FILE = "agentenv/network-policy.json"
+"""Below an agent's scratch folder."""
 REFUSALS = (http.client.FORBIDDEN, http.client.PROXY_AUTHENTICATION_REQUIRED)
 """How the gateway says no: by a rule, or for want of a token of the agent's own."""
 UNKNOWN = "unknown-session"

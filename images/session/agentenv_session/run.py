@@ -19,7 +19,7 @@ from agentenv_session.keeping import Keeper
 from agentenv_session.layout import Layout, Place
 from agentenv_session.mounts import MountError, mount_all
 from agentenv_session.outcomes import Outcome, worst
-from agentenv_session.policy import GatewayAwayError, RefusedError, fetch, write
+from agentenv_session.policy import POLICY_FILE, GatewayAwayError, RefusedError, fetch, write
 from agentenv_session.results import AgentResult
 from agentenv_session.settings import AgentSettings, Declaration, InvalidTask, Task
 from agentenv_session.state import BrokenStateError, Kept, State
@@ -30,7 +30,6 @@ INTERRUPT_SECONDS = 20
 """For a turn to end once it has been interrupted; the engine waits for 120 s in all."""
 SAVE_SECONDS = 60
 """For the last save of a run that is to stop."""
-POLICY_FILE = "agentenv/network-policy.json"
 
 
 @dataclass(frozen=True)
