@@ -270,7 +270,7 @@ def test_without_a_token_or_a_port_nothing_is_served(box: Box) -> None:
 
 
 def test_a_keeper_with_capabilities_starts_nothing(box: Box) -> None:
-    with box.started({"prompt": "x"}, "keeper", "agent") as process:
+    with box.started({"prompt": "x"}, "keeper", "agent", "0") as process:
         seen = ended(process)
     assert seen.code == 78
     assert "capabilities" in seen.errors
