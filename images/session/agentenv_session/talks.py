@@ -188,12 +188,12 @@ class Talks:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 programs = [talk.program for talk in self._talks.values() if talk.program is not None]
-                await asyncio.gather(*(program.interrupt() for program in programs))
+                await asyncio.gather(*(program.interrupt() for program in programs), return_exceptions=True)
                 # Whoever is at work has the turn of its conversation.
                 for talk in list(self._talks.values()):
                     async with talk.turn:
                         pass
-        await asyncio.gather(*(self._close(talk) for talk in list(self._talks.values())))
+        await asyncio.gather(*(self._close(talk) for talk in list(self._talks.values())), return_exceptions=True)
         try:
             async with asyncio.timeout(SAVE_SECONDS):
                 return await self.save()
