@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +31,8 @@ def made() -> tuple[Api, Talks, Bus]:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[int]:
-    runner = web.AppRunner(made()[0].application, access_log=None)
+async def served(one: Api | None = None) -> AsyncIterator[int]:
+    runner = web.AppRunner((one or made()[0]).application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -107,6 +108,34 @@ def test_who_takes_no_events_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
 
     asyncio.run(sent())
     assert stalled.aborted
+
+
+def test_a_stream_that_nobody_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "HEARTBEAT_SECONDS", 0.2)
+
+    async def read() -> bytes:
+        one, _, events = made()
+        async with served(one) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(b"GET /events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer t\r\n\r\n")
+            assert b"200" in await reader.readexactly(12)
+            for _ in range(400):
+                events.publish("e", {"text": "x" * bus.MOST_TEXT})
+            await asyncio.wait_for(asyncio.to_thread(gone, events), 30)
+            found = b""
+            with suppress(ConnectionError):
+                while data := await reader.read(2**20):
+                    found += data
+            writer.close()
+            return found
+
+    assert not asyncio.run(asyncio.wait_for(read(), 50)).endswith(b"0\r\n\r\n")
+
+
+def gone(events: Bus) -> None:
+    """Wait until nobody listens."""
+    while events.listeners:
+        time.sleep(0.05)
 
 
 def test_all_of_the_past_is_heard_again_and_then_what_comes() -> None:

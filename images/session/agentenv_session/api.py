@@ -111,8 +111,12 @@ class Api:
                     line = ": still here\n\n" if event is None else _sse(event)
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
                         await answer.write(line.encode())
-            except (ConnectionError, TimeoutError):
+            except ConnectionError:
                 pass
+            except TimeoutError:
+                # The end of the stream would wait for it again.
+                if request.transport is not None:
+                    request.transport.abort()
         return answer
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
