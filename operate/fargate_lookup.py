@@ -81,7 +81,7 @@ class Lookup:
             yield found
         if refused and not seen:
             raise next(iter(refused.values()))
-        for name in refused.keys() - self.left_out:
+        for name in sorted(refused.keys() - self.left_out):
             self.left_out.add(name)
             self.note(f"environment {name!r} is left out: {refused[name]}")
 
@@ -118,20 +118,22 @@ class Lookup:
 
         def kept(environment: str) -> list[tuple[Bucket, Place]]:
             bucket = self.stack.bucket(environment)
-            places = (Place(environment, name, conversation) for name in self._hybrid()[environment])
+            places = (Place(environment, name, conversation) for name in self._hybrid(environment))
             return [(bucket, place) for place in places if bucket.has(place)]
 
-        return next((one for found in self._each(self._hybrid(), kept) for one in found), None)
+        return next((one for found in self._each(self.stack.environments, kept) for one in found), None)
 
     def conversations(self) -> list[Kept]:
         """Every conversation that is kept, with the run that goes on with it."""
 
         def kept(environment: str) -> list[Kept]:
+            if not self._hybrid(environment):
+                return []
             places = [*self.stack.bucket(environment).kept(environment)]
             runs = self._holders(environment) if places else {}
             return [Kept(p.conversation, p.session, environment, None, runs.get(p.conversation)) for p in places]
 
-        return [one for found in self._each(sorted(self._hybrid()), kept) for one in found]
+        return [one for found in self._each(sorted(self.stack.environments), kept) for one in found]
 
     def check_free(
         self,
@@ -158,13 +160,12 @@ class Lookup:
                 f"other. Fix: wait for it (agentenv logs {holder} --follow), or agentenv stop {holder}."
             )
 
-    def _hybrid(self) -> dict[str, list[str]]:
-        """Names of hybrid sessions, by the environments that keep their state."""
-        found: dict[str, list[str]] = {}
-        for name, one in sorted(self.stack.sessions.items()):
-            if one.pattern is Pattern.HYBRID and self.stack.bucket(one.environment).name:
-                found.setdefault(one.environment, []).append(name)
-        return found
+    def _hybrid(self, environment: str) -> list[str]:
+        """Names of an environment's sessions whose state is kept."""
+        if not self.stack.bucket(environment).name:
+            return []
+        sessions = self.stack.sessions.items()
+        return [name for name, one in sessions if one.environment == environment and one.pattern is Pattern.HYBRID]
 
     def _holders(self, environment: str, among: Sequence[Mapping[str, Any]] | None = None) -> dict[str, str]:
         """Conversation -> id of the run that goes on with it: what is about to end may still save its state."""

@@ -130,6 +130,18 @@ def test_whoever_starts_runs_of_one_environment_sees_those_and_is_told_of_the_re
     assert starter.conversations() == []
 
 
+def test_conversations_of_another_environment_alone_are_left_out(aws: Aws, starter: FargateRuns, notes: Note) -> None:
+    assert starter.conversations()
+    del aws.data["sessions"]["mail"]
+    notes.clear()
+    others = FargateRuns(aws.deployed(), aws.clients(), notes.append)
+    assert others.conversations() == []
+    (note,) = notes
+    assert note.startswith("environment 'other' is left out: AWS refused ListObjectsV2: AccessDenied")
+    with pytest.raises(Failure, match="There is no conversation 'c7'"):
+        others.forget("c7")
+
+
 def test_whoever_may_see_nothing_is_refused(aws: Aws, notes: Note) -> None:
     FargateRuns(aws.deployed(), aws.clients()).start(Order("desk", "x"), quiet)
     aws.let_see("another")
