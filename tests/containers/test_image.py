@@ -6,7 +6,6 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,13 +27,10 @@ from components.plans.image import (
 )
 from components.plans.task import declaration
 from offline.model_api.running import running_model_api
+from tests.containers.rig import BASE, IMAGES, PLATFORM, built
 
 pytestmark = pytest.mark.containers
 
-IMAGES = Path(__file__).resolve().parents[2] / "images"
-# What the set-up made where no registry of images is reachable; Debian's own elsewhere.
-BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
-PLATFORM = "linux/amd64"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none", "--pids-limit=256")
 OWNED = f"uid={AGENT_UID},gid={AGENT_UID}"
 RUN_OF_THE_RUNNER = re.compile(r"^RUN \[[^]]*\"runtime\",\s[^]]*\"agent\"\]\n", re.MULTILINE)
@@ -53,13 +49,6 @@ def docker(*arguments: str, given: str | None = None, code: int = 0) -> str:
     )
     assert done.returncode == code, f"docker {arguments[0]} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def built(plan: ImagePlan) -> str:
-    name = f"agent-environments-test:{plan.tag}"
-    labels = [f"--label={key}={value}" for key, value in plan.labels.items()]
-    docker("build", "--tag", name, "--file", "-", *labels, str(IMAGES / plan.context), given=plan.dockerfile)
-    return name
 
 
 @pytest.fixture(scope="module")

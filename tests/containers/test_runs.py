@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,17 +16,9 @@ from typing import Any
 import docker
 import pytest
 
-from components.base_image import pinned
-from components.models.environment import DeclaredEnvironment, Packages
-from components.models.errors import validate
-from components.models.session import Session
 from components.models.tags import RUN
-from components.plans.docker import Attachment, SessionNetwork, anchor_container, gateway_container
-from components.plans.egress import egress_policy, policy_hash
-from components.plans.image import fence_image, gateway_image, session_image
-from components.plans.network import GATEWAY_PORT
 from operate.outputs import DockerEnvironment, Outputs
-from tests.containers.test_verify import BASE, PLATFORM, built, make, network, put_policy, until
+from tests.containers.rig import ENVIRONMENT, environment, until
 
 pytestmark = pytest.mark.containers
 
@@ -36,7 +28,7 @@ STATE = "/var/lib/agentenv/state"
 
 
 def command(name: str, text: str, pattern: str = "ephemeral") -> dict[str, Any]:
-    return {"name": name, "environment": "api-client", "pattern": pattern, "command": ["/bin/sh", "-c", text]}
+    return {"name": name, "environment": ENVIRONMENT, "pattern": pattern, "command": ["/bin/sh", "-c", text]}
 
 
 SESSIONS = [
@@ -106,74 +98,12 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    base = pinned(BASE)
-    images = {
-        "session": built(session_image(Packages(), base=base, platform=PLATFORM, context_hash="test")),
-        "fence": built(fence_image(base=base, platform=PLATFORM, context_hash="test")),
-        "gateway": built(gateway_image(base=base, platform=PLATFORM, context_hash="test")),
-    }
-    client = docker.from_env()
-    labels = {"agentenv.stack": NAME, "agentenv.environment": "api-client", "agentenv.role": "session"}
-    networking = {"type": "limited", "allowed_hosts": ["allowed.test"]}
+    labels = {"agentenv.stack": NAME, "agentenv.environment": ENVIRONMENT, "agentenv.role": "session"}
+    folder = tmp_path_factory.mktemp("runs")
     with ExitStack() as made:
-        made.callback(client.close)
-        addresses = SessionNetwork(next(iter(RANGE.subnets(new_prefix=29))))
-        egress = network(client, made, f"{NAME}-egress", addresses.subnet)
-        environment = validate(
-            DeclaredEnvironment, {"name": "api-client", "config": {"type": "cloud", "networking": networking}}
-        )
-        policy = egress_policy(environment, [validate(Session, one) for one in SESSIONS]).to_json()
-        for kind in ("policy", "state"):
-            made.callback(client.volumes.create(f"{NAME}-{kind}").remove)
-        put_policy(client, images["gateway"], f"{NAME}-policy", policy)
-        anchor = anchor_container(
-            name=f"{NAME}-anchor",
-            image=images["fence"],
-            range_=RANGE,
-            egress=addresses,
-            networks=[Attachment(egress.name, addresses.gateway)],
-            resolvers=(),
-            labels={},
-        )
-        make(client, made, anchor)
-        plan = gateway_container(
-            name=f"{NAME}-gateway",
-            image=images["gateway"],
-            anchor=anchor.name,
-            policy_volume=f"{NAME}-policy",
-            state_volume=f"{NAME}-state",
-            secrets={},
-            labels={},
-        )
-        gateway = make(client, made, plan)
-        until(lambda: gateway.exec_run(["python3", "-m", "egress_gateway", "ready"]).exit_code == 0)
-        folder = tmp_path_factory.mktemp("runs")
-        outputs = {
-            "environments": {
-                "api-client": {
-                    "runtime": "docker",
-                    "networking": "limited",
-                    "environment": environment.to_wire(),
-                    "egress_policy": policy,
-                    "policy_hash": policy_hash(policy),
-                    "images": images,
-                    "gateway": {"container": plan.name, "anchor": anchor.name, "port": GATEWAY_PORT},
-                    "range": str(RANGE),
-                    "labels": labels,
-                }
-            },
-            "sessions": {
-                one["name"]: {
-                    "runtime": "docker",
-                    "pattern": one["pattern"],
-                    "environment": "api-client",
-                    "session": one,
-                    "image": images["session"],
-                }
-                for one in SESSIONS
-            },
-        }
-        assert isinstance(Outputs.parse(outputs).environment("api-client"), DockerEnvironment)
+        client = made.enter_context(closing(docker.from_env()))
+        outputs = environment(client, made, name=NAME, range_=RANGE, sessions=SESSIONS, labels=labels)
+        assert isinstance(Outputs.parse(outputs).environment(ENVIRONMENT), DockerEnvironment)
         (folder / "outputs.json").write_text(json.dumps(outputs))
         variables = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "200"}
         yield Desk(client, folder / "outputs.json", variables)

@@ -1,15 +1,13 @@
 """`agentenv verify` on a real engine: a fence that stands, one that does not, and nothing left of either."""
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -18,35 +16,23 @@ from typing import Any
 import docker
 import pytest
 
-from components.base_image import pinned
-from components.models.environment import DeclaredEnvironment, Packages
 from components.models.errors import validate
 from components.models.session import Session
 from components.models.tags import RUN, Role
 from components.plans.docker import (
     Attachment,
     ContainerPlan,
-    SessionNetwork,
-    anchor_container,
     fence_container,
-    gateway_container,
     session_container,
-    writer_container,
 )
-from components.plans.docker.containers import INCOMING
-from components.plans.egress import canonical, egress_policy, policy_hash
-from components.plans.image import ImagePlan, fence_image, gateway_image, session_image
-from components.plans.network import GATEWAY_PORT
 from operate import __main__ as command_line
 from operate import docker_runs
 from operate.docker_runs import Launcher
 from operate.outputs import DockerEnvironment, Outputs
+from tests.containers.rig import environment, network, until
 
 pytestmark = pytest.mark.containers
 
-IMAGES = Path(__file__).resolve().parents[2] / "images"
-BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
-PLATFORM = "linux/amd64"
 RANGE = IPv4Network("10.231.0.0/16")
 STRANGERS, STRANGER = IPv4Network("203.0.113.8/29"), IPv4Address("203.0.113.10")
 NAME = f"agentenv-test-verify-{os.getpid()}"
@@ -74,19 +60,6 @@ with socket.create_server(("", 443)) as door:
             print("tcp", len(link.recv(4096)), flush=True)
             link.sendall(bytes.fromhex("160303007a020000"))
 """
-
-
-def built(plan: ImagePlan) -> str:
-    name = f"agent-environments-test/{plan.labels['org.opencontainers.image.title'].split()[-1]}:{plan.tag}"
-    subprocess.run(
-        ["docker", "build", "--quiet", "--tag", name, "--file", "-", str(IMAGES / plan.context)],
-        input=plan.dockerfile,
-        env={**os.environ, "DOCKER_BUILDKIT": "1"},
-        text=True,
-        check=True,
-        timeout=900,
-    )
-    return name
 
 
 @dataclass
@@ -122,23 +95,6 @@ class Rig:
         return [found[RUN] for found in labels if found["agentenv.stack"] == NAME]
 
 
-def make(client: docker.DockerClient, made: ExitStack, plan: ContainerPlan, *, start: bool = True) -> Any:
-    api: Any = client.api
-    container = client.containers.get(api.create_container_from_config(plan.engine_config(), plan.name)["Id"])
-    made.callback(container.remove, force=True, v=True)
-    if start:
-        container.start()
-    return container
-
-
-def network(client: docker.DockerClient, made: ExitStack, name: str, subnet: IPv4Network) -> Any:
-    pool = docker.types.IPAMPool(subnet=str(subnet))
-    # Internal, all of them: nothing of this rig leaves the machine.
-    created = client.networks.create(name, internal=True, ipam=docker.types.IPAMConfig(pool_configs=[pool]))
-    made.callback(created.remove)
-    return created
-
-
 def served(client: docker.DockerClient, made: ExitStack, image: str, name: str, on: Any, address: str) -> Any:
     container = client.containers.create(
         image,
@@ -147,7 +103,7 @@ def served(client: docker.DockerClient, made: ExitStack, image: str, name: str, 
         network=on.name,
         sysctls={"net.ipv4.ip_unprivileged_port_start": "0"},
     )
-    made.callback(container.remove, force=True)
+    made.callback(container.remove, force=True, v=True)
     on.disconnect(container)
     on.connect(container, ipv4_address=address, aliases=["allowed.test"])
     container.start()
@@ -155,100 +111,16 @@ def served(client: docker.DockerClient, made: ExitStack, image: str, name: str, 
     return container
 
 
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def put_policy(client: docker.DockerClient, image: str, volume: str, document: Mapping[str, Any]) -> None:
-    with ExitStack() as made:
-        plan = writer_container(name=f"{NAME}-writer", image=image, policy_volume=volume, labels={})
-        writer = make(client, made, plan, start=False)
-        archive, content = io.BytesIO(), canonical(document).encode()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            entry = tarfile.TarInfo(INCOMING.lstrip("/"))
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-        writer.put_archive("/", archive.getvalue())
-        writer.start()
-        assert writer.wait()["StatusCode"] == 0, writer.logs()
-
-
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    base = pinned(BASE)
-    images = {
-        "session": built(session_image(Packages(), base=base, platform=PLATFORM, context_hash="test")),
-        "fence": built(fence_image(base=base, platform=PLATFORM, context_hash="test")),
-        "gateway": built(gateway_image(base=base, platform=PLATFORM, context_hash="test")),
-    }
-    client = docker.from_env()
     with ExitStack() as made:
-        made.callback(client.close)
-        addresses = SessionNetwork(next(iter(RANGE.subnets(new_prefix=29))))
-        egress = network(client, made, f"{NAME}-egress", addresses.subnet)
+        client = made.enter_context(closing(docker.from_env()))
+        outputs = environment(client, made, name=NAME, range_=RANGE, sessions=[DESK], labels=STACK)
+        image = outputs["sessions"]["desk"]["image"]
+        egress = client.networks.get(f"{NAME}-egress")
         strangers = network(client, made, f"{NAME}-strangers", STRANGERS)
-        allowed = served(client, made, images["session"], f"{NAME}-allowed", egress, str(addresses.subnet[5]))
-        stranger = served(client, made, images["session"], f"{NAME}-stranger", strangers, str(STRANGER))
-        networking = {"type": "limited", "allowed_hosts": ["allowed.test"]}
-        environment = validate(
-            DeclaredEnvironment, {"name": "api-client", "config": {"type": "cloud", "networking": networking}}
-        )
-        policy = egress_policy(environment, [validate(Session, DESK)], {"allowed.test": addresses.subnet}).to_json()
-        volumes = [client.volumes.create(f"{NAME}-{kind}") for kind in ("policy", "state")]
-        for volume in volumes:
-            made.callback(volume.remove)
-        put_policy(client, images["gateway"], f"{NAME}-policy", policy)
-        anchor = anchor_container(
-            name=f"{NAME}-anchor",
-            image=images["fence"],
-            range_=RANGE,
-            egress=addresses,
-            networks=[Attachment(egress.name, addresses.gateway)],
-            resolvers=(),
-            labels={},
-        )
-        make(client, made, anchor)
-        gateway = make(
-            client,
-            made,
-            gateway_container(
-                name=f"{NAME}-gateway",
-                image=images["gateway"],
-                anchor=anchor.name,
-                policy_volume=f"{NAME}-policy",
-                state_volume=f"{NAME}-state",
-                secrets={},
-                labels={},
-            ),
-        )
-        until(lambda: gateway.exec_run(["python3", "-m", "egress_gateway", "ready"]).exit_code == 0)
-        outputs = {
-            "environments": {
-                "api-client": {
-                    "runtime": "docker",
-                    "networking": "limited",
-                    "environment": environment.to_wire(),
-                    "egress_policy": policy,
-                    "policy_hash": policy_hash(policy),
-                    "images": images,
-                    "gateway": {"container": f"{NAME}-gateway", "anchor": anchor.name, "port": GATEWAY_PORT},
-                    "range": str(RANGE),
-                    "labels": STACK,
-                }
-            },
-            "sessions": {
-                "desk": {
-                    "runtime": "docker",
-                    "pattern": "ephemeral",
-                    "environment": "api-client",
-                    "session": DESK,
-                    "image": images["session"],
-                }
-            },
-        }
+        allowed = served(client, made, image, f"{NAME}-allowed", egress, str(next(RANGE.subnets(new_prefix=29))[5]))
+        stranger = served(client, made, image, f"{NAME}-stranger", strangers, str(STRANGER))
         yield Rig(client, outputs, allowed, stranger, tmp_path_factory.mktemp("verify"))
 
 
