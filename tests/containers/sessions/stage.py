@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
+from agentenv_session.environment import API_KEY, PLACEHOLDER
 from docker import DockerClient
 from docker.models.containers import Container
 
@@ -43,6 +44,10 @@ answer = json.load(urllib.request.urlopen(request, timeout=20))
 policy = json.load(open(os.environ["AGENTENV_POLICY_FILE"]))
 print(json.dumps({"event": "own", "said": answer["content"][0]["text"], "session": policy["session"]}))
 """
+KEYS = r'cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -E "^[A-Z_]*(API_KEY|AUTH_TOKEN)[A-Z_]*=" | sort -u'
+"""What an agent finds of keys in all processes that it may read: a few lines, so that none of them is cut."""
+NO_KEY = f"{API_KEY}={PLACEHOLDER}"
+"""The one line that it is to find."""
 T = TypeVar("T")
 
 

@@ -2,7 +2,13 @@
 
 import json
 
-from tests.containers.sessions.stage import DENIED, NO_RETRY, Stage
+from tests.containers.sessions.stage import DENIED, KEYS, NO_KEY, NO_RETRY, Stage
+
+# The whole of the gateway's answer: clients keep to themselves what a refused tunnel says.
+ASK = (
+    'python3 -c "import http.client as h, sys; c = h.HTTPConnection(sys.argv[1][7:]); '
+    'c.request(\\"CONNECT\\", sys.argv[2]); print(c.getresponse().read().decode())"'
+)
 
 
 def test_an_agent_edits_a_file_with_its_tools(stage: Stage) -> None:
@@ -22,29 +28,34 @@ def test_an_agent_edits_a_file_with_its_tools(stage: Stage) -> None:
     assert not stage.leftovers()
 
 
-def test_an_agent_that_is_refused_a_host_reads_why(stage: Stage) -> None:
-    ended = stage.ran("start", "worker", "--prompt", f"fake: bash 'curl -sS -i -m 20 https://{DENIED}/; true'; echo")
-    assert ended.info["outcome"] == "success", ended.info
-    (refused,) = [line for line in stage.gateway_log() if line.get("host") == DENIED]
-    assert (refused["verdict"], refused["session"]) == ("denied", "worker")
-    assert refused["rule"] in ended.echoed["tool_result"]
+def test_an_agent_that_is_refused_a_host_reads_why_and_what_would_change_it(stage: Stage) -> None:
+    steps = [f"bash 'curl -sS -i -m 20 https://{DENIED}/; true'", f"bash '{ASK} $AGENTENV_GATEWAY {DENIED}:443'"]
+    ended = stage.ran("start", "worker", "--prompt", f"fake: {'; '.join(steps)}; say ok")
+    assert (ended.code, ended.text) == (0, "ok"), ended.info
+    refused = [line for line in stage.gateway_log() if line.get("host") == DENIED]
+    assert [(line["verdict"], line["session"]) for line in refused] == [("denied", "worker")] * 2
+    (rule,) = {line["rule"] for line in refused}
+    head, body = (event["text"] for event in stage.said(ended.id) if event["event"] == "tool_result")
+    # What clients show by themselves, and what the answer says besides.
+    assert f"x-egress-rule: {rule}" in head
+    answer = json.loads(body)
+    assert (answer["rule"], answer["field"], answer["retry"]) == (rule, "config.networking.allowed_hosts", False)
+    assert "The owner of the environment can change it in the stack file" in answer["message"]
 
 
 def test_an_agent_knows_its_policy_and_holds_no_key(stage: Stage) -> None:
+    known = len(stage.api.requests())
     ended = stage.ran(
-        "start",
-        "worker",
-        "--prompt",
-        "fake: bash 'cat \"$AGENTENV_POLICY_FILE\"'; bash 'env; cat /proc/*/environ'; say ok",
+        "start", "worker", "--prompt", f"fake: bash 'cat \"$AGENTENV_POLICY_FILE\"'; bash '{KEYS}'; say ok"
     )
-    results = [event["text"] for event in stage.said(ended.id) if event["event"] == "tool_result"]
-    policy = json.loads(results[0])
+    assert (ended.code, ended.text) == (0, "ok"), ended.info
+    told, keys = (event["text"] for event in stage.said(ended.id) if event["event"] == "tool_result")
+    policy = json.loads(told)
     assert (policy["environment"], policy["session"], policy["in_force"]) == ("scenes", "worker", True)
     assert "ANTHROPIC_API_KEY" in policy["routes"]
-    assert "ANTHROPIC_BASE_URL=" in results[1]
-    assert stage.key not in json.dumps([results, ended.info])
+    assert keys == NO_KEY
     # The stand-in takes no other key, so the gateway has put it in.
-    assert {request["status"] for request in stage.api.requests()} >= {200}
+    assert 200 in {request["status"] for request in stage.api.requests()[known:]}
 
 
 def test_a_program_of_the_teams_own_finds_the_same_prepared(stage: Stage) -> None:
