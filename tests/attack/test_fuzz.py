@@ -32,7 +32,9 @@ NO_CRASH = "no crash, no wrongly allowed name, every refusal in the one form"
     ],
 )
 def test_fuzz(case: Case, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGE}"}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGE}", "TMPDIR": str(temporary)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.attack.fuzz", case.id.removeprefix("fuzz-"), "--runs", str(RUNS)],
         cwd=tmp_path,
@@ -46,6 +48,7 @@ def test_fuzz(case: Case, tmp_path: Path) -> None:
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-4000:]
     assert f"Done {RUNS} runs" in output
+    assert list(temporary.iterdir()) == []
     # Coverage that does not grow means that the fuzzer does not see the gateway's code.
     reached = [int(found) for found in re.findall(r"cov: (\d+)", output)]
     assert max(reached) > min(reached)

@@ -5,6 +5,7 @@ to a file, which can be given as CORPUS to repeat it.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -36,8 +37,14 @@ def main() -> None:
         words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in target.words))
         arguments = [f"-runs={options.runs}", f"-seed={options.seed}", f"-max_len={LONGEST}", f"-dict={words}"]
         corpus = [str(path) for path in options.corpus] or [str(seeds)]
-        atheris.Setup([sys.argv[0], *arguments, *corpus], target.check)
-        atheris.Fuzz()
+        # libFuzzer ends its process at once, and would leave the folder behind.
+        child = os.fork()
+        if child == 0:
+            atheris.Setup([sys.argv[0], *arguments, *corpus], target.check)
+            atheris.Fuzz()
+        _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)
 
 
 if __name__ == "__main__":
