@@ -1,7 +1,7 @@
 """After `make demo-aws`: start each session of the stack once, and show what the emulated AWS then holds.
 
-Everything in the tables is read back with boto3; only the names of the sessions and how to start them come from the
-stack's outputs, which is what a person or `agentenv` would use too.
+The runs are started as `agentenv start` does it, by the stack's outputs; everything in the tables is read back with
+boto3.
 """
 
 import json
@@ -14,52 +14,34 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from components.models.tags import Role, Tag, tag_value
+from components.models.tags import Role, Tag
+from operate.fargate_backend import FargateRuns
+from operate.outputs import FargateEnvironment, FargateSession, Outputs
+from operate.runs import Order
 
 SHORT_DIGEST = len("sha256:") + 12
+PROMPT = "Say what you are for."
 
 
 def main(stack: str) -> None:
     """Print the tables for `stack`."""
     console = Console(width=max(Console().width, 132))
-    outputs = json.loads(
-        subprocess.run(
-            ["pulumi", "stack", "output", "--json", "--stack", stack], check=True, capture_output=True, text=True
-        ).stdout
-    )
-    cluster = next(iter(outputs["environments"].values()))["cluster"]
-    for name, session in outputs["sessions"].items():
-        start(name, session, outputs["environments"][session["environment"]])
+    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
+    outputs = Outputs.parse(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    start(outputs)
+    (cluster,) = {one.cluster for one in outputs.environments.values() if isinstance(one, FargateEnvironment)}
     for table in (environments(stack, cluster), tasks(cluster)):
         console.print(table)
     console.print(totals(stack))
 
 
-def start(name: str, session: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Run `session` once with the overrides of the catalogue, unless a run of it is already there."""
-    ecs, cluster = boto3.client("ecs"), environment["cluster"]
-    if session["pattern"] == "long_running" or any(_tags(t).get(Tag.SESSION) == name for t in _tasks(cluster)):
-        return
-    answer = ecs.run_task(
-        cluster=cluster,
-        taskDefinition=session["task_definition"],
-        launchType="FARGATE",
-        networkConfiguration={
-            "awsvpcConfiguration": {
-                "subnets": environment["subnets"],
-                "securityGroups": [environment["security_group"]],
-                "assignPublicIp": "DISABLED",
-            }
-        },
-        overrides=session["overrides"],
-        tags=[
-            {"key": str(Tag.ENVIRONMENT), "value": tag_value(session["environment"])},
-            {"key": str(Tag.SESSION), "value": name},
-            {"key": str(Tag.ROLE), "value": str(Role.SESSION)},
-        ],
-    )
-    if answer["failures"]:
-        sys.exit(f"session {name} did not start: {answer['failures']}")
+def start(outputs: Outputs) -> None:
+    """Run each session that does not stay up once, unless a run of it is already there."""
+    runs = FargateRuns(outputs)
+    there = {info.session for info in runs.list(None)}
+    for name, session in outputs.sessions.items():
+        if isinstance(session, FargateSession) and session.service is None and name not in there:
+            runs.start(Order(name, None if session.own_command else PROMPT), lambda _: None)
 
 
 def environments(stack: str, cluster: str) -> Table:

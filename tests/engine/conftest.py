@@ -1,5 +1,6 @@
 """A stack on the real engine: the real program and policy pack, on an emulated AWS and a state of its own."""
 
+import json
 import os
 import socket
 import subprocess
@@ -88,6 +89,29 @@ class Deployment:
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
+
+    def outputs(self) -> dict[str, Any]:
+        """Of the last `up`."""
+        return {name: output.value for name, output in self.stack.outputs().items()}
+
+    def agentenv(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """`agentenv ... --json` on this stack's outputs, as a person types it; without an answer where it has none."""
+        file = self.folder / "outputs.json"
+        file.write_text(json.dumps(self.outputs()))
+        done = subprocess.run(
+            [sys.executable, "-m", "operate", *arguments, "--outputs", str(file), "--json"],
+            cwd=ROOT,
+            env=os.environ | self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        answer = json.loads(done.stdout or "{}")
+        assert isinstance(answer, dict)
+        return answer
 
     def resources(self) -> list[str]:
         """Types of what is in the state, components and providers left out."""

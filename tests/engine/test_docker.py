@@ -1,15 +1,11 @@
 """The life of a stack on the machine's own Docker engine. The tests of this module follow on each other."""
 
 import copy
-import json
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -97,27 +93,6 @@ def of_stack() -> dict[str, Any]:
     return {"label": [f"{key}={value}" for key, value in LABELS.items()]}
 
 
-def outputs(deployment: Deployment) -> dict[str, Any]:
-    return {name: output.value for name, output in deployment.stack.outputs().items()}
-
-
-def agentenv(deployment: Deployment, *arguments: str, code: int = 0, json_answer: bool = True) -> dict[str, Any]:
-    """`agentenv ... --json` on this stack's outputs."""
-    file = deployment.folder / "outputs.json"
-    file.write_text(json.dumps(outputs(deployment)))
-    done = subprocess.run(
-        [sys.executable, "-m", "operate", *arguments, "--outputs", str(file), "--json"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    answer = json.loads(done.stdout) if json_answer else {}
-    assert isinstance(answer, dict)
-    return answer
-
-
 def probes(evidence: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {probe["title"]: probe for probe in evidence["probes"]}
 
@@ -163,7 +138,7 @@ def test_a_service_answers_on_the_loopback_address_of_the_host_alone(
 def test_a_service_is_verified_in_its_own_container_and_a_run_in_a_twin(deployment: Deployment) -> None:
     # The declared host exists nowhere: the gateway lets it through, and says what failed behind it.
     for session in ("bot", "desk"):
-        evidence = agentenv(deployment, "verify", session)
+        evidence = deployment.agentenv("verify", session)
         assert all(probe["ok"] for probe in evidence["probes"]), evidence
         assert "TCP past the gateway" in probes(evidence)
 
@@ -202,15 +177,15 @@ def test_another_policy_is_in_force_at_once_and_restarts_no_gateway(
     deployment: Deployment, engine: docker.DockerClient
 ) -> None:
     before = ids(engine)
-    assert agentenv(deployment, "explain", "shut", "b.example.test")["verdict"] == "denied"
+    assert deployment.agentenv("explain", "shut", "b.example.test")["verdict"] == "denied"
     changed = copy.deepcopy(DECLARED)
     changed["environments"][1]["config"]["networking"]["allowed_hosts"].append("b.example.test")
     deployment.declare(changed)
     steps = deployment.up()
     assert {name.partition(" ")[2] for name in steps.changed()} == {"shut_gateway-policy"}
     assert ids(engine) == before
-    assert agentenv(deployment, "explain", "shut", "b.example.test")["verdict"] == "allowed"
-    (in_force,) = [p for title, p in probes(agentenv(deployment, "verify", "desk")).items() if "policy" in title]
+    assert deployment.agentenv("explain", "shut", "b.example.test")["verdict"] == "allowed"
+    (in_force,) = [p for title, p in probes(deployment.agentenv("verify", "desk")).items() if "policy" in title]
     assert in_force["ok"], in_force
 
 
@@ -222,7 +197,7 @@ def test_a_session_that_needs_nothing_of_its_own_is_no_resource(deployment: Depl
     )
     deployment.declare(changed)
     assert deployment.up().changed() == []
-    assert "second" in outputs(deployment)["sessions"]
+    assert "second" in deployment.outputs()["sessions"]
 
 
 def test_nothing_gets_out_while_the_gateway_is_dead_and_up_brings_it_back(
@@ -233,10 +208,10 @@ def test_nothing_gets_out_while_the_gateway_is_dead_and_up_brings_it_back(
     for way in ((), ("--noproxy", "*"), ("--noproxy", "*", "--resolve", "a.example.test:443:198.51.100.1")):
         code, said = session.exec_run(["curl", "-sS", "-m", "5", *way, "https://a.example.test/"])
         assert code in (5, 6, 7, 97), said  # nobody resolves it, nobody answers
-    agentenv(deployment, "verify", "bot", code=3, json_answer=False)
+    deployment.agentenv("verify", "bot", code=3)
     steps = deployment.up(refresh=True)
     assert "docker:index/container:Container shut_gateway" in steps.operations
-    assert all(probe["ok"] for probe in agentenv(deployment, "verify", "bot")["probes"])
+    assert all(probe["ok"] for probe in deployment.agentenv("verify", "bot")["probes"])
 
 
 def test_the_gateway_goes_out_by_its_own_network_whatever_else_it_is_on(
@@ -253,7 +228,7 @@ def test_the_gateway_goes_out_by_its_own_network_whatever_else_it_is_on(
         _, table = anchor.exec_run(["cat", "/proc/net/route"])
         assert isinstance(table, bytes)
         (hop,) = [line.split()[2] for line in table.decode().splitlines()[1:] if line.split()[1] == "00000000"]
-        egress = engine.networks.get(outputs(deployment)["environments"]["shut"]["egress_network"])
+        egress = engine.networks.get(deployment.outputs()["environments"]["shut"]["egress_network"])
         bridge = IPv4Address(egress.attrs["IPAM"]["Config"][0]["Gateway"])
         assert IPv4Address(int.from_bytes(bytes.fromhex(hop), "little")) == bridge
     finally:
@@ -273,7 +248,7 @@ def test_other_labels_reach_everything(deployment: Deployment, engine: docker.Do
     labelled += [network.attrs["Labels"] for network in networks]
     labelled += [container.labels for container in engine.containers.list(all=True, filters=of_stack())]
     assert all(labels.get("project") == "x" for labels in labelled)
-    assert all(probe["ok"] for probe in agentenv(deployment, "verify", "desk")["probes"])
+    assert all(probe["ok"] for probe in deployment.agentenv("verify", "desk")["probes"])
 
 
 def test_what_the_policy_pack_refuses_is_not_created(deployment: Deployment, engine: docker.DockerClient) -> None:

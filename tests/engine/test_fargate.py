@@ -5,15 +5,20 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi import automation as auto
 
+from components.models.tags import RunTag, Tag
 from components.plans.egress import policy_hash
-from tests.engine.conftest import POLICIES, STACK, Deployment
+from components.plans.saved import task_key
+from components.plans.task import OVERRIDE_LIMIT
+from tests.engine.conftest import POLICIES, ROOT, STACK, Deployment
 
 pytestmark = [pytest.mark.engine, pytest.mark.containers]
 
@@ -130,7 +135,7 @@ def test_a_violating_stack_is_stopped_by_the_pack_with_nothing_created(deploymen
 def test_up_creates_everything(deployment: Deployment) -> None:
     deployment.declare(DECLARED)
     deployment.up()
-    outputs = {key: output.value for key, output in deployment.stack.outputs().items()}
+    outputs = deployment.outputs()
     environments, sessions = outputs["environments"], outputs["sessions"]
     assert environments["api-client"]["networking"] == "limited"
     hosts = {entry["host"]: entry["field"] for entry in environments["api-client"]["egress_policy"]["hosts"]}
@@ -144,28 +149,80 @@ def test_up_creates_everything(deployment: Deployment) -> None:
     assert digest in {one["imageDigest"] for one in found}
 
 
-def test_a_session_is_started_with_what_the_outputs_say(deployment: Deployment) -> None:
-    outputs = {key: output.value for key, output in deployment.stack.outputs().items()}
+def task_of(deployment: Deployment, run: str) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """What the emulated ECS has of a run: its task, the tags of that, and the variables that its overrides set."""
+    cluster = deployment.outputs()["environments"]["api-client"]["cluster"]
+    answer = deployment.client("ecs").describe_tasks(cluster=cluster, tasks=[run], include=["TAGS"])
+    (task,) = answer["tasks"]
+    (container,) = task["overrides"]["containerOverrides"]
+    variables = {pair["name"]: pair["value"] for pair in container["environment"]}
+    return task, {pair["key"]: pair["value"] for pair in task["tags"]}, variables
+
+
+def test_a_run_is_started_listed_and_stopped_by_what_the_outputs_say(deployment: Deployment) -> None:
+    outputs = deployment.outputs()
     session, environment = outputs["sessions"]["order-desk"], outputs["environments"]["api-client"]
-    answer = deployment.client("ecs").run_task(
-        cluster=environment["cluster"],
-        taskDefinition=session["task_definition"],
-        launchType="FARGATE",
-        networkConfiguration={
-            "awsvpcConfiguration": {
-                "subnets": environment["subnets"],
-                "securityGroups": [environment["security_group"]],
-                "assignPublicIp": "DISABLED",
-            }
-        },
-        overrides=session["overrides"],
-        tags=[
-            {"key": "agentenv:environment", "value": session["environment"]},
-            {"key": "agentenv:session", "value": "order-desk"},
-        ],
+    (digest,) = (image.partition("@")[2] for image in environment["images"].values())
+    started = deployment.agentenv("start", "order-desk", "--prompt", "Sum up the orders.", "--env", "TONE=kind")
+    task, tags, variables = task_of(deployment, started["id"])
+    assert task["taskArn"].endswith(f"/{started['id']}")
+    assert task["taskDefinitionArn"] == session["task_definition"]
+    assert {key: value for key, value in tags.items() if key.startswith("agentenv:")} == {
+        Tag.ENVIRONMENT: "api-client",
+        Tag.SESSION: "order-desk",
+        RunTag.RUN: variables["AGENTENV_RUN"],
+        RunTag.IMAGE: digest,
+        RunTag.POLICY: environment["policy_hash"],
+    }
+    assert (task["overrides"]["cpu"], task["overrides"]["memory"]) == ("1024", "2048")
+    assert json.loads(variables["AGENTENV_TASK"]) == {
+        "version": 1,
+        "run": variables["AGENTENV_RUN"],
+        "prompt": "Sum up the orders.",
+    }
+    assert json.loads(variables["AGENTENV_SESSION"])["name"] == "order-desk"
+    assert variables["TONE"] == "kind"
+
+    told = {one["id"]: one for one in deployment.agentenv("list")["runs"]}[started["id"]]
+    assert (told["session"], told["environment"], told["kind"]) == ("order-desk", "api-client", "run")
+    assert (told["image"], told["policy_hash"]) == (digest, environment["policy_hash"])
+    stopped = deployment.agentenv("stop", started["id"])
+    assert (stopped["id"], stopped["status"]) == (started["id"], "ended")
+    assert task_of(deployment, started["id"])[0]["stoppedReason"] == "agentenv stop"
+
+
+def test_a_task_that_is_too_long_for_ecs_lies_in_the_stacks_bucket(deployment: Deployment) -> None:
+    prompt = "x" * OVERRIDE_LIMIT
+    started = deployment.agentenv("start", "order-desk", "--prompt", prompt)
+    _, tags, variables = task_of(deployment, started["id"])
+    assert "AGENTENV_TASK" not in variables
+    bucket = deployment.outputs()["environments"]["api-client"]["state_bucket"]
+    key = task_key(tags[RunTag.RUN])
+    assert f"{bucket}/{key}?" in variables["AGENTENV_TASK_URL"]
+    kept = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    assert json.loads(kept)["prompt"] == prompt
+    # Whoever has the address reads it, without credentials.
+    with urllib.request.urlopen(variables["AGENTENV_TASK_URL"], timeout=30) as answer:
+        assert answer.read() == kept
+
+
+def test_the_table_of_make_demo_aws_has_each_environment_and_a_run_of_each_session(deployment: Deployment) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "offline.inventory", STACK],
+        cwd=deployment.folder,
+        env=os.environ | deployment.environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    assert answer["failures"] == []
-    assert answer["tasks"][0]["overrides"]["cpu"] == "1024"
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    fences = {row[0]: row[1] for row in rows if len(row) == 6 and row[1] in ("limited", "unrestricted")}
+    assert fences == {"data-analysis": "unrestricted", "api-client": "limited"}
+    sizes = {row[0]: (row[1], row[3], row[4]) for row in rows if row[0] in ("nightly-report", "order-desk")}
+    assert sizes == {"nightly-report": ("data-analysis", "1", "2"), "order-desk": ("api-client", "1", "2")}
+    assert "2 VPCs" in done.stdout
 
 
 def policy_in_s3(deployment: Deployment, environment: str) -> Any:
@@ -176,7 +233,7 @@ def policy_in_s3(deployment: Deployment, environment: str) -> Any:
 
 
 def test_each_gateway_is_given_the_policy_that_the_outputs_show(deployment: Deployment) -> None:
-    environments = deployment.stack.outputs()["environments"].value
+    environments = deployment.outputs()["environments"]
     assert set(environments) == {"data-analysis", "api-client"}
     for name, environment in environments.items():
         assert policy_in_s3(deployment, name) == environment["egress_policy"]
@@ -223,14 +280,14 @@ def test_a_session_that_needs_nothing_of_its_own_adds_no_resource(deployment: De
     # Its MCP server is one more host of the policy.
     assert steps.changed() == [POLICY_OF_API_CLIENT]
     assert steps.operations[POLICY_OF_API_CLIENT] == "update"
-    assert deployment.stack.outputs()["sessions"].value["one-more"]["overrides"]["cpu"] == "2048"
+    assert deployment.outputs()["sessions"]["one-more"]["overrides"]["cpu"] == "2048"
 
 
 def test_several_agents_in_one_container_add_a_definition_of_their_own(deployment: Deployment) -> None:
     deployment.declare(changed(packages=["tabulate"], sessions=[SERVICE, EPHEMERAL, PAIR]))
     steps = deployment.up()
     assert steps.changed() == ["aws:ecs/taskDefinition:TaskDefinition api-client_agents"]
-    arn = deployment.stack.outputs()["sessions"].value["side-by-side"]["task_definition"]
+    arn = deployment.outputs()["sessions"]["side-by-side"]["task_definition"]
     definition = deployment.client("ecs").describe_task_definition(taskDefinition=arn)["taskDefinition"]
     (container,) = definition["containerDefinitions"]
     dropped = container["linuxParameters"]["capabilities"]["drop"]
@@ -240,7 +297,7 @@ def test_several_agents_in_one_container_add_a_definition_of_their_own(deploymen
 
 
 def test_the_bucket_of_state_and_tasks_is_private_and_forgets_tasks(deployment: Deployment) -> None:
-    environments = deployment.stack.outputs()["environments"].value
+    environments = deployment.outputs()["environments"]
     (bucket,) = {environment["state_bucket"] for environment in environments.values()}
     s3 = deployment.client("s3")
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
@@ -275,7 +332,7 @@ def test_an_allowed_host_changes_the_policy_and_starts_no_gateway_anew(deploymen
     assert steps.operations[POLICY_OF_API_CLIENT] == "update"
     policy = policy_in_s3(deployment, "api-client")
     assert "b.example.com" in {entry["host"] for entry in policy["hosts"]}
-    assert policy == deployment.stack.outputs()["environments"].value["api-client"]["egress_policy"]
+    assert policy == deployment.outputs()["environments"]["api-client"]["egress_policy"]
     deployment.preview(expect_no_changes=True)
 
 
@@ -332,7 +389,7 @@ def test_a_crash_of_the_engine_in_the_middle_of_up_is_healed_by_the_next(deploym
     deployment.stack.refresh(color="never", clear_pending_creates=True)
     deployment.up()
     deployment.preview(expect_no_changes=True)
-    assert "third" in deployment.stack.outputs()["environments"].value
+    assert "third" in deployment.outputs()["environments"]
 
 
 def test_destroy_leaves_nothing(deployment: Deployment) -> None:
