@@ -2,46 +2,77 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from offline.model_api.container import HOST as MODEL_HOST
-from tests.containers.sessions.stage import Stage
+from tests.containers.sessions.stage import Ended, Stage
 
-# Names of the identities that a process finds in what it can read of the others.
-SPY = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -o '/\\.as/[a-z]*' | sort -u"
+# Whose processes there are, and the names of the identities in what can be read of them.
+SPY = (
+    "stat -c %u /proc/[0-9]* 2>/dev/null | sort -u; "
+    r'cat /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -o "/\.as/[a-z]*" | sort -u'
+)
 WRITER_HOST, CHECKER_HOST = "writer.example.com", "checker.example.com"
+WRITER, CHECKER = "10401", "10402"
+"""Their users."""
+# Where they wait for each other: /tmp is everybody's, as it is on any system.
+HERE, DONE = "/tmp/writer-is-here", "/tmp/checker-is-done"
+
+
+def when(condition: str) -> str:
+    """Waits in a shell."""
+    return f"until {condition}; do sleep 0.1; done"
+
+
+def started(stage: Stage, tmp_path: Path, **steps: list[str]) -> Ended:
+    """A run of the pair, to its end: agent -> what it does."""
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps({name: f"fake: {'; '.join(own)}" for name, own in steps.items()}))
+    return stage.ran("start", "pair", "--input", str(prompts))
+
+
+def tools(told: list[dict[str, Any]], agent: str) -> list[tuple[str, str, str]]:
+    """What each tool of an agent has answered: when it was begun, when it had ended, and what."""
+    own = [event for event in told if event.get("agent") == agent]
+    ended = {event["id"]: event for event in own if event["event"] == "tool_result"}
+    begun = [event for event in own if event["event"] == "tool_use"]
+    return [(use["time"], ended[use["id"]]["time"], ended[use["id"]]["text"]) for use in begun]
 
 
 def test_two_agents_are_apart_and_told_apart(stage: Stage, tmp_path: Path) -> None:
-    prompts = tmp_path / "prompts.json"
-    look = "id -u; pwd; touch /workspace/writer/planted; cat /workspace/writer/mine.txt; ls /home/agent/writer"
-    writer = [
-        "bash 'echo secret > mine.txt; id -u; pwd'",
-        f"bash 'curl -sS -m 20 https://{WRITER_HOST}/; true'",
-        "bash 'sleep 3; ls -A'",
-        "echo",
-    ]
-    checker = [
-        f"bash '{look}; true'",
-        f'bash "{SPY}"',
-        f"bash 'curl -sS -m 20 https://{CHECKER_HOST}/; true'",
-        "say 'checked'",
-    ]
-    prompts.write_text(json.dumps({"writer": f"fake: {'; '.join(writer)}", "checker": f"fake: {'; '.join(checker)}"}))
-    ended = stage.ran("start", "pair", "--input", str(prompts))
+    look = "touch /workspace/writer/planted; cat /workspace/writer/mine.txt; ls /home/agent/writer"
+    ended = started(
+        stage,
+        tmp_path,
+        writer=[
+            "bash 'echo secret > mine.txt; id -u; pwd'",
+            f"bash 'curl -sS -m 20 https://{WRITER_HOST}/; true'",
+            f"bash 'touch {HERE}; {when(f'[ -e {DONE} ]')}; ls -A'",
+            "echo",
+        ],
+        checker=[
+            # Nobody has declared a shared folder, so there is none and nobody makes one.
+            f"bash '{when(f'[ -e {HERE} ]')}; id -u; pwd; {look}; mkdir /workspace/shared; true'",
+            f"bash '{SPY}'",
+            f"bash 'curl -sS -m 20 https://{CHECKER_HOST}/; true'",
+            f"bash 'touch {DONE}'",
+            "say 'checked'",
+        ],
+    )
     assert (ended.code, ended.info["outcome"]) == (0, "success"), ended.info
     assert ended.agents["checker"]["text"] == "checked"
 
     told = stage.said(ended.id)
-    results: dict[str, list[str]] = {"writer": [], "checker": []}
-    for event in told:
-        if event["event"] == "tool_result":
-            results[event["agent"]].append(event["text"])
-    assert results["writer"][0].split() == ["10401", "/workspace/writer"]
-    assert results["checker"][0].split()[:2] == ["10402", "/workspace/checker"]
-    assert results["checker"][0].count("Permission denied") == 3
-    assert results["checker"][1] == "/.as/checker"
-    assert "mine.txt" in results["writer"][2]
-    assert "planted" not in results["writer"][2]
+    (_, _, first), _, (waits, waited, kept) = tools(told, "writer")
+    assert first.split() == [WRITER, "/workspace/writer"]
+    assert kept == "mine.txt"
+    (_, _, looked), (begun, spied, seen), *_ = tools(told, "checker")
+    assert looked.split()[:2] == [CHECKER, "/workspace/checker"]
+    assert looked.count("Permission denied") == 4
+    # The writer was there to be spied on, and nothing of it was to be read.
+    assert waits < begun <= spied < waited
+    assert {WRITER, CHECKER} <= set(seen.split())
+    assert [word for word in seen.split() if word.startswith("/")] == ["/.as/checker"]
 
     refused = {
         line["host"]: line["agent"]
@@ -57,7 +88,7 @@ def test_two_agents_are_apart_and_told_apart(stage: Stage, tmp_path: Path) -> No
     assert not stage.leftovers()
 
 
-def test_both_save_and_end_when_they_are_stopped(stage: Stage) -> None:
+def test_both_end_in_good_order_when_they_are_stopped(stage: Stage) -> None:
     run = stage.told("start", "pair", "--prompt", "fake: bash 'echo begun'; slow 600; say never")["id"]
     stage.wait_for_event(run, "tool_result", 2)
     assert stage.told("stop", run)["outcome"] == "stopped"
@@ -70,15 +101,16 @@ def test_both_save_and_end_when_they_are_stopped(stage: Stage) -> None:
 
 
 def test_one_agent_that_fails_does_not_stop_the_other(stage: Stage, tmp_path: Path) -> None:
-    prompts = tmp_path / "prompts.json"
-    # Its own keeper and command line are all that an agent may end.
-    prompts.write_text(
-        json.dumps(
-            {"writer": "fake: bash 'kill -9 -1'; say never", "checker": "fake: bash 'sleep 3'; say 'still here'"}
-        )
+    gone = f"! stat -c %u /proc/[0-9]* 2>/dev/null | grep -qx {WRITER}"
+    ended = started(
+        stage,
+        tmp_path,
+        # Its own keeper and command line are all that an agent may end.
+        writer=[f"bash 'touch {HERE}; kill -9 -1'", "say never"],
+        checker=[f"bash '{when(f'[ -e {HERE} ]')}; {when(gone)}; echo alone'", "say 'still here'"],
     )
-    ended = stage.ran("start", "pair", "--input", str(prompts))
     assert ended.code != 0
+    assert [text for _, _, text in tools(stage.said(ended.id), "checker")] == ["alone"]
     assert ended.agents["checker"]["text"] == "still here"
     assert ended.agents["writer"]["outcome"] in {"crash", "agent_error"}
     assert not stage.leftovers()

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from components.plans.image import STATE_FOLDER
 from tests.containers.sessions.stage import Stage, until
 
 FIRST = "fake: write note.txt 'from the first turn'; say 'first answer'"
@@ -46,6 +47,27 @@ def test_what_is_kept_of_a_session_fills_no_disk_of_the_host(stage: Stage) -> No
     assert ended.text.split()[-2:] == ["a.tar", "b.tar"]
     assert ended.code == 13, ended.info
     conversation = ended.info["conversation"]
+    assert stage.agentenv("forget", conversation, "--yes").returncode == 0
+
+
+def test_a_run_that_is_killed_while_it_saves_leaves_the_state_before(stage: Stage, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps([FIRST, "fake: bash 'head -c 300M /dev/zero > large.bin'; say 'second answer'"]))
+    started = stage.told("start", "notebook", "--input", str(prompts))
+    run, conversation = started["id"], started["conversation"]
+    stage.wait_for_event(run, "state_saved")
+    container = stage.container(run)
+    # What is kept is in the first file; the second one is being written.
+    code, _ = container.exec_run(["sh", "-c", f"until [ -s {STATE_FOLDER}/b.tar ]; do :; done"])
+    container.kill(signal="SIGKILL")
+    assert code == 0
+    until(lambda: not stage.leftovers(), "the killed run is removed")
+    told = [event["event"] for event in stage.said(run)]
+    assert (told.count("turn_ended"), told.count("state_saved")) == (2, 1)
+
+    ended = stage.ran("resume", run, "--prompt", "fake: bash 'ls -A; cat note.txt'; echo")
+    assert (ended.code, ended.echoed["answers"]) == (0, ["first answer"]), ended.info
+    assert ended.echoed["tool_result"] == "note.txt\nfrom the first turn"
     assert stage.agentenv("forget", conversation, "--yes").returncode == 0
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.error import HTTPError
 
 import aiohttp
 import pytest
 
-from tests.containers.sessions.stage import IDLE_SECONDS, TOKEN, Stage, until
+from tests.containers.sessions.stage import IDLE_SECONDS, TOKEN, Stage, events, until
 
 
 def test_a_browser_talks_over_a_websocket(stage: Stage) -> None:
@@ -75,6 +75,31 @@ def test_an_idle_service_ends_and_is_woken_with_what_it_knew(stage: Stage, aslee
     answer = stage.post("dozer", "fake: bash 'cat note.txt'; echo", said["conversation"])
     echoed = json.loads(answer["text"])
     assert (echoed["answers"], echoed["tool_result"]) == (["good night"], "before the nap")
+
+
+def test_a_service_that_is_stopped_in_a_turn_is_resumed_with_what_it_knew(stage: Stage) -> None:
+    begun = stage.post("dozer", "fake: say 'before the stop'")
+    conversation, container = begun["conversation"], stage.client.containers.get(str(stage.session("dozer").container))
+
+    def tool_results() -> int:
+        told = events(container.logs(stdout=True, stderr=False).decode())
+        return sum(
+            one["event"] == "tool_result" and one["conversation"] == conversation and "half" in one["text"]
+            for one in told
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(
+            stage.post, "dozer", "fake: bash 'echo half | tee half.txt'; slow 600; say never", conversation
+        )
+        until(tool_results, "the turn is on its way")
+        assert stage.told("stop", "dozer")["status"] == "ended"
+        assert cut.exception(60) is not None or cut.result()["outcome"] == "stopped"
+    assert stage.told("resume", "dozer")["status"] == "running"
+    answer = stage.post("dozer", "fake: bash 'cat half.txt'; echo", conversation)
+    echoed = json.loads(answer["text"])
+    assert echoed["answers"][0] == "before the stop"
+    assert echoed["tool_result"] == "half"
 
 
 def test_a_stopped_service_stays_down_until_it_is_resumed(stage: Stage) -> None:
