@@ -17,6 +17,8 @@ IMAGES = Path(__file__).resolve().parents[2] / "images"
 BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
 PLATFORM = "linux/amd64"
 SECONDS = 1800
+NAME = "agent-environments-benchmark"
+"""Of the images' repository: nobody else has one of this name."""
 SMALL: dict[str, Packages] = {
     "apt": Packages(apt=("jq",)),
     "cargo": Packages(cargo=("hexyl@0.16.0",)),
@@ -68,7 +70,7 @@ def plan(packages: Packages) -> ImagePlan:
 def built(packages: Packages) -> Built:
     """Build it, or find that it is there."""
     made = plan(packages)
-    name = f"agent-environments-benchmark:{made.tag}"
+    name = f"{NAME}:{made.tag}"
     began = time.monotonic()
     done = subprocess.run(
         ["docker", "build", "--quiet", "--tag", name, "--file", "-", str(IMAGES / made.context)],
@@ -94,7 +96,18 @@ def history(tag: str) -> list[Layer]:
     """The layers of an image that was built here, newest first; without those that are empty."""
     client = docker.from_env(timeout=120)
     try:
-        found = client.images.get(f"agent-environments-benchmark:{tag}").history()
+        found = client.images.get(f"{NAME}:{tag}").history()
     finally:
         client.close()
     return [Layer(layer["Created"], layer["CreatedBy"], layer["Size"]) for layer in found if layer["Size"]]
+
+
+def remove() -> None:
+    """Remove every image that was built here; the engine's cache of layers stays."""
+    client = docker.from_env(timeout=120)
+    try:
+        for image in client.images.list(NAME):
+            for name in image.tags:
+                client.images.remove(name)
+    finally:
+        client.close()
