@@ -2,28 +2,22 @@
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import docker
 from docker.models.containers import Container
 
-from components.models.tags import Tag, label
-from components.plans.image import GATEWAY_UID
-from offline.model_api.authority import Authority
-from offline.model_api.container import model_api
 from operate.tokens import new_token, token_hash
-from tests.deployment import ROOT, Deployment
+from tests.deployment import BASE, ROOT, played
 from tests.turn import turn
 
 STACK = "agentenv-test-benchmark"
@@ -32,7 +26,6 @@ PORT = 18341
 MODEL = "sonnet"
 PROMPT = "fake: say done"
 """What the stand-in answers with one word."""
-BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
 CLAUDE = "/opt/agentenv/lib/python3.13/site-packages/claude_agent_sdk/_bundled/claude"
 SECONDS = 180
 # As `components.plans.docker` limits a session, without its network.
@@ -70,39 +63,20 @@ class Stage:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="agentenv-benchmark-")))
             # The key's file is read by the gateway's user.
             folder.chmod(0o711)
-            self._home, self._token, self._key = folder / "home", new_token(), secrets.token_hex(16)
-            file = folder / "model-key"
-            file.write_text(self._key)
-            os.chown(file, GATEWAY_UID, GATEWAY_UID)
-            self._client = opened.enter_context(closing(docker.from_env(timeout=120)))
-            authority = Authority.shared()
-            deployment = opened.enter_context(Deployment(folder, stack=STACK))
-            deployment.up(self._declaration(file, authority))
-            outputs = {name: output.value for name, output in deployment.stack.outputs().items()}
-            self._outputs = folder / "outputs.json"
-            self._outputs.write_text(json.dumps(outputs))
-            environment = outputs["environments"]["bench"]
+            self._home, self._token = folder / "home", new_token()
+            up = opened.enter_context(played(folder, STACK, self._declaration))
+            self._client, self._outputs, self._api, self._key = up.client, up.file, up.api, up.key
+            environment = up.told["environments"]["bench"]
             self.image = environment["images"]["session"]
             self._network = environment["egress_network"]
-            self._service = outputs["sessions"]["idle"]["container"]
-            self._api = opened.enter_context(
-                model_api(
-                    self._client,
-                    environment["images"]["gateway"],
-                    [self._network],
-                    authority,
-                    name=f"{STACK}-model-api",
-                    labels={label(Tag.STACK): STACK},
-                    expected_key=self._key,
-                )
-            )
+            self._service = up.told["sessions"]["idle"]["container"]
             self._opened = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._opened.close()
 
-    def _declaration(self, key: Path, authority: Authority) -> dict[str, Any]:
+    def _declaration(self, key: Path, authority: str) -> dict[str, Any]:
         secret = {
             "name": "ANTHROPIC_API_KEY",
             "source": f"file:{key}",
@@ -115,7 +89,7 @@ class Stage:
             "base_image": BASE,
             "docker": {"range": RANGE},
             "private_hosts": {"api.anthropic.com": RANGE},
-            "certificate_authorities": [authority.certificate.decode()],
+            "certificate_authorities": [authority],
             "environments": [{"name": "bench", "config": {"type": "cloud", "networking": {"type": "limited"}}}],
             "sessions": [
                 {"name": "task", "pattern": "ephemeral", **common},

@@ -69,7 +69,8 @@ class FargateHost:
 
     Attributes:
         engine: Runs the containers.
-        network: Name of the network of sessions, whose first address is this machine's.
+        network: Name of the network of sessions.
+        subnet: Its addresses; the first is this machine's.
         addresses: Session -> the address of its tasks, one at a time.
         bucket_host: Name that the bucket answers to at this machine's address.
         labels: Of the containers.

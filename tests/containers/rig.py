@@ -29,10 +29,9 @@ from components.plans.docker.containers import INCOMING
 from components.plans.egress import canonical, egress_policy, policy_hash
 from components.plans.image import ImagePlan, fence_image, gateway_image, session_image
 from components.plans.network import GATEWAY_PORT
+from tests.deployment import BASE
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
-# What the set-up made where no registry of images is reachable; Debian's own elsewhere.
-BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
 PLATFORM = "linux/amd64"
 ENVIRONMENT = "api-client"
 

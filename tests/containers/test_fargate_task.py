@@ -35,8 +35,9 @@ from operate.fargate_backend import FargateRuns
 from operate.outputs import Outputs
 from operate.runs import Order, RunInfo
 from tests.containers.fargate_host import CLUSTER, GROUP, REGION, FargateHost, bucket_server, events
-from tests.containers.rig import BASE, PLATFORM, built, network, until
+from tests.containers.rig import PLATFORM, built, network, until
 from tests.containers.sessions.stage import KEYS, NO_KEY
+from tests.deployment import BASE
 
 pytestmark = pytest.mark.containers
 

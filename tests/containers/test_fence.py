@@ -41,7 +41,8 @@ from components.plans.docker import (
     session_container,
 )
 from components.plans.image import BEHIND_FENCE, fence_image, gateway_image, session_image
-from tests.containers.rig import BASE, PLATFORM, built
+from tests.containers.rig import PLATFORM, built
+from tests.deployment import BASE
 
 pytestmark = pytest.mark.containers
 

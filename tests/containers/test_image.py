@@ -27,7 +27,8 @@ from components.plans.image import (
 )
 from components.plans.task import declaration
 from offline.model_api.running import running_model_api
-from tests.containers.rig import BASE, IMAGES, PLATFORM, built
+from tests.containers.rig import IMAGES, PLATFORM, built
+from tests.deployment import BASE
 
 pytestmark = pytest.mark.containers
 

@@ -6,33 +6,25 @@ test has, and whatever makes the stand-in for the Messages API known to gateways
 
 import json
 import os
-import secrets
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 import yaml
 
 from components.models.session import Pattern
 from components.models.stack import Stack
-from components.models.tags import Tag, label
-from components.plans.image import GATEWAY_UID
-from offline.model_api.authority import Authority
-from offline.model_api.container import model_api
 from operate.results import OUTCOMES
 from operate.run_commands import app
 from operate.tokens import new_token, token_hash
-from tests.deployment import ROOT, Deployment
+from tests.deployment import BASE, ROOT, played
 from tests.readme.blocks import README, Block, blocks, matches
 from tests.readme.model import ANSWERS
 
 STACK = "readme"
 RANGE = "10.224.0.0/16"
-BASE = os.environ.get("AGENT_ENVIRONMENTS_BASE_IMAGE", "debian:trixie-slim")
 SECTION = "Sessions"
 KEY_IN_README = "file:/etc/agentenv/anthropic"
 SECONDS = 120
@@ -74,41 +66,24 @@ def test_all_exit_codes_and_commands_are_named() -> None:
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The stack files of the section, deployed together as one; the variables of a shell to type in, PWD its folder."""
-    folder = tmp_path_factory.mktemp("readme")
-    key, token, authority = folder / "model-key", new_token(), Authority.shared()
-    value = secrets.token_hex(16)
-    key.write_text(value)
-    os.chown(key, GATEWAY_UID, GATEWAY_UID)
-    key.chmod(0o400)
-    with ExitStack() as opened:
-        deployment = opened.enter_context(Deployment(folder, stack=STACK))
-        outputs = deployment.up(as_here(stack_files(BLOCKS), key, token, authority))
-        told = {name: output.value for name, output in deployment.stack.outputs().items()}
-        (environment,) = (told["environments"][name] for name in outputs.environments)
-        opened.enter_context(
-            model_api(
-                opened.enter_context(closing(docker.from_env(timeout=120))),
-                environment["images"]["gateway"],
-                [environment["egress_network"]],
-                authority,
-                name=f"{STACK}-model-api",
-                labels={label(Tag.STACK): STACK},
-                expected_key=value,
-                answers=ANSWERS,
-            )
-        )
+    folder, token = tmp_path_factory.mktemp("readme"), new_token()
+
+    def declare(key: Path, authority: str) -> dict[str, Any]:
+        return as_here(stack_files(BLOCKS), key, token, authority)
+
+    with played(folder, STACK, declare, ANSWERS) as up:
         yield {
             **os.environ,
-            **deployment.stack.workspace.env_vars,
+            **up.deployment.stack.workspace.env_vars,
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
-            "PWD": deployment.stack.workspace.work_dir,
+            "PWD": up.deployment.stack.workspace.work_dir,
             "XDG_STATE_HOME": str(folder / "home"),
             "AGENTENV_TOKEN": token,
             "COLUMNS": "200",
         }
 
 
-def as_here(files: list[dict[str, Any]], key: Path, token: str, authority: Authority) -> dict[str, Any]:
+def as_here(files: list[dict[str, Any]], key: Path, token: str, authority: str) -> dict[str, Any]:
     """One stack file out of several that declare the same environments, for this machine."""
     text = json.dumps([session for file in files for session in file["sessions"]])
     assert text.count(KEY_IN_README) == len(files)
@@ -124,7 +99,7 @@ def as_here(files: list[dict[str, Any]], key: Path, token: str, authority: Autho
         "base_image": BASE,
         "docker": {"range": RANGE},
         "private_hosts": {"api.anthropic.com": RANGE},
-        "certificate_authorities": [authority.certificate.decode()],
+        "certificate_authorities": [authority],
     }
 
 

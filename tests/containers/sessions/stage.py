@@ -20,8 +20,8 @@ from offline.model_api.container import ModelApiContainer
 from operate.docker_gateway import Gateway
 from operate.outputs import DockerEnvironment, DockerSession, Outputs
 from operate.tokens import token_hash
+from tests.deployment import BASE, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 STACK = "session-scenes"
 ENVIRONMENT = "scenes"
 RANGE = "10.220.0.0/16"
@@ -51,7 +51,7 @@ NO_KEY = f"{API_KEY}={PLACEHOLDER}"
 T = TypeVar("T")
 
 
-def declaration(base: str, authority: str, key: Path) -> dict[str, Any]:
+def declaration(key: Path, authority: str) -> dict[str, Any]:
     """The stack file: one limited environment, and a session of each pattern."""
     secret = {
         "name": "ANTHROPIC_API_KEY",
@@ -77,7 +77,7 @@ def declaration(base: str, authority: str, key: Path) -> dict[str, Any]:
     return {
         "team": "scenes",
         "runtime": "docker",
-        "base_image": base,
+        "base_image": BASE,
         "docker": {"range": RANGE},
         "private_hosts": {"api.anthropic.com": RANGE},
         "certificate_authorities": [authority],
