@@ -14,7 +14,7 @@ from typing import Any
 import docker
 from rich.console import Console
 
-from offline.demo.key import NotPrepared, prepare
+from offline.demo.key import NotPrepared, prepare, value
 from offline.demo.upstream import upstream
 from offline.demo.work import SESSION, show
 from offline.model_api.authority import Authority
@@ -41,14 +41,24 @@ def demonstrate(stack: str) -> int:
     console = Console(width=max(Console().width, COLUMNS))
     command = ["pulumi", "stack", "output", "--json", "--stack", stack]
     outputs = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    (secret,) = outputs["sessions"][SESSION]["session"]["secrets"]
     limited = outputs["environments"][outputs["sessions"][SESSION]["environment"]]
     with ExitStack() as opened:
         engine = opened.enter_context(closing(docker.from_env()))
         images, network = limited["images"], limited["egress_network"]
-        opened.enter_context(upstream(engine, images["session"], network))
+        opened.enter_context(upstream(engine, images["session"], network, f"agentenv-{stack}-upstream"))
         failed = _verify(stack, outputs, console)
+        # No session holds it: what arrives with it has come by the gateway.
+        key = value(engine, images["gateway"], secret["source"])
         opened.enter_context(
-            model_api(engine, images["gateway"], [network], Authority.shared(), name="agentenv-demo-model-api")
+            model_api(
+                engine,
+                images["gateway"],
+                [network],
+                Authority.shared(),
+                name=f"agentenv-{stack}-model-api",
+                expected_key=key,
+            )
         )
         failed += [] if show(stack, console, engine, limited) else [f"{SESSION} at work"]
     if failed:

@@ -4,6 +4,9 @@ import os
 import secrets
 from pathlib import Path
 
+from docker import DockerClient
+from docker.types import Mount
+
 from components.plans.image import GATEWAY_UID
 from offline.model_api.authority import Authority
 
@@ -37,6 +40,26 @@ def prepare(key: Path = KEY) -> None:
             f"{key} cannot be written ({error.strerror}), and the demo's gateway reads a key there. Fix: "
             f"head -c 16 /dev/urandom | base64 | sudo install -D -o {GATEWAY_UID} -m 0400 /dev/stdin {key}"
         ) from None
+
+
+def value(engine: DockerClient, image: str, source: str) -> str:
+    """The key, read by the engine as a gateway reads it: this user may not be allowed to.
+
+    Args:
+        engine: Where the file is.
+        image: Of a gateway.
+        source: `file:` and its path, as a stack file has it.
+    """
+    place = "/run/model-key"
+    content: bytes = engine.containers.run(
+        image,
+        ["cat", place],
+        user=f"{GATEWAY_UID}:{GATEWAY_UID}",
+        mounts=[Mount(place, source.removeprefix("file:"), type="bind", read_only=True)],
+        network_mode="none",
+        remove=True,
+    )
+    return content.decode().removesuffix("\n")
 
 
 def _is_ready(key: Path) -> bool:

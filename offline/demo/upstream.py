@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from docker import DockerClient
 
+from offline.model_api.container import remove
+
 HOST = "api.example.com"
-NAME = "agentenv-demo-upstream"
 # `openssl` is in every image of ours: Debian's ca-certificates needs it. The probe judges no certificate.
 SERVE = (
     f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN={HOST} "
@@ -16,20 +17,20 @@ SERVE = (
 
 
 @contextmanager
-def upstream(engine: DockerClient, image: str, network: str) -> Iterator[None]:
+def upstream(engine: DockerClient, image: str, network: str, name: str) -> Iterator[None]:
     """The stand-in, until the end of the block.
 
     Args:
         engine: Where.
         image: Of a session.
         network: Name of the one that the gateway resolves and connects in.
+        name: Of the container; one that a killed run left under this name is removed.
     """
-    for left in engine.containers.list(all=True, filters={"name": f"^{NAME}$"}):
-        left.remove(force=True, v=True)
+    remove(engine, name)
     container = engine.containers.create(
         image,
         ["sh", "-c", SERVE],
-        name=NAME,
+        name=name,
         user="10001:10001",
         cap_drop=["ALL"],
         read_only=True,

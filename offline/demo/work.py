@@ -26,6 +26,8 @@ fake: say "The open orders come to 42. The list was not sent: the gateway refuse
 def start(stack: str, columns: int) -> int:
     """Start the session, show what it does and what comes of it; the exit code of the command."""
     command = [sys.executable, "-m", "operate", "start", SESSION, "--prompt", PROMPT, "--follow", "--stack", stack]
+    # The stand-in is up: who is not let through would only be asked to wait for minutes.
+    command += ["--env", "CLAUDE_CODE_MAX_RETRIES=0"]
     return subprocess.run(command, check=False, env={**os.environ, "COLUMNS": str(columns)}).returncode
 
 
