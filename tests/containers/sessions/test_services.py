@@ -77,7 +77,11 @@ def test_an_idle_service_ends_and_is_woken_with_what_it_knew(stage: Stage, aslee
     assert (echoed["answers"], echoed["tool_result"]) == (["good night"], "before the nap")
 
 
-def test_a_service_that_is_stopped_in_a_turn_is_resumed_with_what_it_knew(stage: Stage) -> None:
+def test_a_service_that_is_stopped_in_a_turn_is_resumed_with_what_it_knew(
+    stage: Stage, asleep: Future[dict[str, Any]]
+) -> None:
+    # The end of any other turn would save this one's files too.
+    asleep.result(60)
     begun = stage.post("dozer", "fake: say 'before the stop'")
     conversation, container = begun["conversation"], stage.client.containers.get(str(stage.session("dozer").container))
 
