@@ -225,7 +225,7 @@ def _allowed(host: str, entries: Sequence[AllowedHost]) -> Answer:
 
 
 def _routed(host: str, port: int, environment: AnyEnvironment, routes: Sequence[Route]) -> Answer:
-    names = ", ".join(f"{gateway_url(environment)}/{route.name}/" for route in routes)
+    names = ", ".join(dict.fromkeys(f"{gateway_url(environment)}/{route.name}/" for route in routes))
     sessions = tuple(dict.fromkeys(name for route in routes for name in route.sessions))
     field = ", ".join(f"sessions[{name}].secrets" for name in sessions)
     note = f"only as {names}, where the gateway adds the credential; a tunnel to this host is denied"
@@ -304,6 +304,7 @@ def _route_row(route: Route, environment: AnyEnvironment) -> dict[str, Any]:
         "header": route.header,
         "sessions": list(route.sessions),
         "private_range": route.private_range,
+        "paths": list(route.paths),
     }
 
 

@@ -63,9 +63,10 @@ def show_policy(console: Console, policy: Mapping[str, Any]) -> None:
         row(hosts, "any other", "any", "network", policy["field"], "all", "")
     console.print(hosts)
     if policy["routes"]:
-        routes = table("Injected routes", ("base URL", "origin", "header", "sessions"))
+        routes = table("Injected routes", ("base URL", "origin", "header", "sessions", "requests"))
         for route in policy["routes"]:
-            row(routes, route["url"], route["origin"], route["header"], ", ".join(route["sessions"]))
+            paths = ", ".join(route["paths"]) or "all"
+            row(routes, route["url"], route["origin"], route["header"], ", ".join(route["sessions"]), paths)
         console.print(routes)
     _pairs(console, "Limits of the gateway", policy["limits"].items())
     _pairs(console, "Blocked always", [(entry["range"], entry["what"]) for entry in policy["always_blocked"]])

@@ -1,5 +1,6 @@
 """What is put into a session's container before its agent starts."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -25,11 +26,17 @@ def _repository(value: str) -> str:
     return value
 
 
+def _file_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value):
+        raise ValueError("is not the id of an uploaded file. Fix: write it like file_011CNha8iCJcU1wXNR6q4V8w")
+    return value
+
+
 class FileMount(Model):
     """An uploaded file put into the container before the agent starts (wire: a session's `file` resource)."""
 
     type: Literal["file"]
-    file_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,256}$")]
+    file_id: Annotated[str, AfterValidator(_file_id)]
     mount_path: MountPath | None = None
 
     @property
@@ -57,6 +64,12 @@ class RepositoryMount(Model):
 
 
 Mount = Annotated[FileMount | RepositoryMount, Field(discriminator="type")]
+
+
+def file_requests(mounts: Sequence[Mount]) -> tuple[str, ...]:
+    """What is asked of the model's API for the uploaded files among these."""
+    files = dict.fromkeys(mount.file_id for mount in mounts if isinstance(mount, FileMount))
+    return tuple(f"GET /v1/files/{file}/content" for file in files)
 
 
 def mount_problems(mounts: Sequence[Mount], *, has_route: bool, has_command: bool) -> list[Problem]:

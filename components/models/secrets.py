@@ -1,11 +1,11 @@
 """Variables and secrets of a session: what they may be called, and where secrets are kept."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from components.models.errors import Model, Problem, show
 from components.models.hosts import url_host
@@ -59,6 +59,20 @@ def _credential_header(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value) or value.lower() in UNTOUCHED_HEADERS:
         raise ValueError("is not a header that carries a credential. Fix: write it like authorization or x-api-key")
     return value.lower()
+
+
+_PATH = r"(?:/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()+,=:@-]+)+/?)"
+_REQUEST = re.compile(rf"(?:DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) (?:/\*|{_PATH}|{_PATH}/\*)")
+
+
+def _request(value: str) -> str:
+    # The gateway reads the same language: what it would not read, it would refuse with the whole policy.
+    if not _REQUEST.fullmatch(value) or "//" in value:
+        raise ValueError(
+            "is not a method and a plain path, without query, percent-encoding, empty segments or dots for folders. "
+            "Fix: write it like POST /v1/messages, or GET /v1/models/* for every path below"
+        )
+    return value
 
 
 def _variable(value: str) -> str:
@@ -118,6 +132,16 @@ class Injection(Model):
     """The one https origin that the secret is sent to."""
     header: Annotated[str, AfterValidator(_credential_header)]
     """Request header that carries it, e.g. `x-api-key` or `authorization`."""
+    paths: Annotated[tuple[Annotated[str, AfterValidator(_request)], ...], Field(min_length=1)] | None = None
+    """The requests that get it, like `POST /v1/messages` or `GET /v1/models/*`; all others on the route are refused.
+    When not given: what agents ask, for the model's secret of a session with agents, and everything for any other."""
+
+    def covers(self, request: str) -> bool:
+        """Whether `paths`, as far as they are given, let a request through: `METHOD /path`."""
+        return self.paths is None or any(
+            request == one or (one.endswith("/*") and request.startswith(one[:-1]) and request != one[:-1])
+            for one in self.paths
+        )
 
 
 class Secret(Model):
@@ -167,3 +191,22 @@ def route_problems(secrets: Sequence[Secret]) -> list[Problem]:
             )
         known = secret.name
     return found
+
+
+def refused_to_agents(secrets: Sequence[Secret], files: Sequence[str]) -> Iterator[Problem]:
+    """Where the declared paths of the model's secret leave out what an agent cannot do without.
+
+    Args:
+        secrets: Of a session with agents.
+        files: Requests for the files that it mounts.
+    """
+    for index, secret in enumerate(secrets):
+        if secret.name in MODEL_SECRETS and secret.inject is not None:
+            missing = [one for one in ("POST /v1/messages", *files) if not secret.inject.covers(one)]
+            if missing:
+                yield Problem(
+                    f"secrets[{index}].inject.paths",
+                    "",
+                    f"they leave out what the session's agents and mounts ask: {', '.join(missing)}",
+                    "add that, or leave paths out for just what agents ask",
+                )

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from components.models.errors import NOT_SHOWN, InvalidInput, Model, Problem, show
 from components.models.hosts import url_host
-from components.models.mounts import Mount, mount_problems
-from components.models.secrets import MODEL_SECRETS, Secret, VariableName, route_problems
+from components.models.mounts import Mount, file_requests, mount_problems
+from components.models.secrets import MODEL_SECRETS, Secret, VariableName, refused_to_agents, route_problems
 
 MOST_AGENTS = 20
 """Agents of one session: each has a user of its own in the image."""
@@ -227,6 +227,7 @@ class Session(Model):
             *self._field_problems(),
             *self._service_problems(),
             *route_problems(self.secrets),
+            *(() if self.command else refused_to_agents(self.secrets, file_requests(self.mounts))),
             *mount_problems(self.mounts, has_route=self.model_route is not None, has_command=bool(self.command)),
         ]
         if problems:

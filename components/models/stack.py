@@ -229,7 +229,8 @@ class Stack(Model):
             for position, secret in enumerate(session.secrets):
                 if secret.inject is None:
                     continue
-                target = (secret.source, secret.inject)
+                # Each session has its own list of paths.
+                target = (secret.source, secret.inject.origin, secret.inject.header)
                 known, user = taken.setdefault((session.environment, secret.name), (target, session.name))
                 if known != target:
                     yield Problem(

@@ -8,11 +8,23 @@ from typing import Any
 
 from components.models.environment import Environment
 from components.models.hosts import matches, url_host
+from components.models.mounts import file_requests
+from components.models.secrets import MODEL_SECRETS, Secret
 from components.models.session import Session
 from components.models.stack import PrivateRange
 
 MODEL_API_HOST = "api.anthropic.com"
 """The agent's model is reached through the gateway in every environment; without it no agent runs."""
+
+MODEL_REQUESTS = (
+    "HEAD /",
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
+    "GET /v1/models",
+    "GET /v1/models/*",
+)
+"""What an agent's program asks of the model's API. The key opens more: files and batches of the whole workspace, which
+other sessions and people use too."""
 
 POLICY_VERSION = 1
 
@@ -56,6 +68,7 @@ class Route:
         secret: Reference of the secret.
         sessions: Sessions that may use the route.
         private_range: Where the origin's addresses lie, if it is not globally reachable.
+        paths: The requests that it is for, as in `Injection.paths`; empty for all.
     """
 
     name: str
@@ -64,6 +77,7 @@ class Route:
     secret: str
     sessions: tuple[str, ...]
     private_range: str | None = None
+    paths: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The entry in the policy document."""
@@ -76,6 +90,8 @@ class Route:
         }
         if self.private_range:
             entry["private_range"] = self.private_range
+        if self.paths:
+            entry["paths"] = list(self.paths)
         return entry
 
 
@@ -224,13 +240,22 @@ def _range_of(host: str, ranges: Mapping[str, PrivateRange]) -> str | None:
 
 
 def _routes(sessions: Sequence[Session], ranges: Mapping[str, PrivateRange]) -> tuple[Route, ...]:
-    users: dict[tuple[str, str, str, str], list[str]] = {}
+    # Sessions share an entry only where they may ask the same: none is widened by another.
+    users: dict[tuple[tuple[str, str, str, str], tuple[str, ...]], list[str]] = {}
     for session in sessions:
         for secret in session.secrets:
             if secret.inject:
                 key = (secret.name, secret.inject.origin, secret.inject.header, secret.source)
-                users.setdefault(key, []).append(session.name)
+                paths = secret.inject.paths or _usual_paths(session, secret)
+                users.setdefault((key, paths), []).append(session.name)
     return tuple(
-        Route(*key, sessions=tuple(names), private_range=_range_of(url_host(key[1])[0], ranges))
-        for key, names in sorted(users.items())
+        Route(*key, sessions=tuple(names), private_range=_range_of(url_host(key[1])[0], ranges), paths=paths)
+        for (key, paths), names in sorted(users.items())
     )
+
+
+def _usual_paths(session: Session, secret: Secret) -> tuple[str, ...]:
+    """What a session that declares no paths asks: an agent the model and its own files, a command whatever it likes."""
+    if secret.name not in MODEL_SECRETS or session.command:
+        return ()
+    return (*MODEL_REQUESTS, *file_requests(session.mounts))

@@ -159,6 +159,21 @@ def test_two_claims(case: Case, world: World, shared: Gateway) -> None:
 
 @single(
     TOPIC,
+    "agent-listed-path",
+    "a request that the route is not for, behind an agent's name and token, which the list does not hold",
+    "judged without them: the one on the list reaches the origin, the other is 403 route-path-not-allowed",
+)
+def test_listed_path(case: Case, world: World, shared: Gateway) -> None:
+    own = f"/.as/{OWN[0]}/{OWN[1]}/listed"
+    with world.watch() as seen:
+        body = assert_denial(route(client(world), f"{own}/v1/files"), "route-path-not-allowed")
+    assert_untouched(seen)
+    assert body["request"] == "GET /v1/files"
+    assert route(client(world), f"{own}/v1/models/a").json()["target"] == "/v1/models/a"
+
+
+@single(
+    TOPIC,
     "agent-in-the-log",
     "tunnels, routes and refusals of two agents",
     "each line names the agent that asked, none holds a token",
@@ -206,7 +221,7 @@ def test_policy(case: Case, world: World, shared: Gateway) -> None:
     told = reply.json()
     assert (reply.status, told["session"], told["in_force"]) == (200, "desk", True)
     assert {"desk-mcp.test"} == {one["host"] for one in told["hosts"] if one["host"].endswith("-mcp.test")}
-    assert told["routes"] == ["inward", "model"]
+    assert told["routes"] == ["inward", "listed", "model"]
     assert SECRET not in reply.body.decode()
     assert_denial(stranger, "unknown-session")
 

@@ -105,7 +105,11 @@ EVERYTHING: dict[str, Any] = {
                 {
                     "name": "route_x",
                     "source": f"{ARN}:route-x-AbCdEf",
-                    "inject": {"origin": "https://origin-x.example.com", "header": "x-header-x"},
+                    "inject": {
+                        "origin": "https://origin-x.example.com",
+                        "header": "x-header-x",
+                        "paths": ["PUT /path-x/*"],
+                    },
                 }
             ],
         },

@@ -15,18 +15,17 @@ LIMITED = {
     "allow_mcp_servers": True,
     "allow_package_managers": True,
 }
+CRM: dict[str, Any] = {
+    "name": "CRM",
+    "source": "file:/etc/agentenv/crm",
+    "inject": {"origin": "https://crm.partner.test", "header": "x-api-key", "paths": ["GET /customers/*"]},
+}
 DESK = {
     "name": "desk",
     "environment": "api-client",
     "pattern": "ephemeral",
     "agent": {"model": "m", "mcp_servers": [{"name": "crm", "url": "https://mcp.partner.test:8443/sse"}]},
-    "secrets": [
-        {
-            "name": "CRM",
-            "source": "file:/etc/agentenv/crm",
-            "inject": {"origin": "https://crm.partner.test", "header": "x-api-key"},
-        }
-    ],
+    "secrets": [CRM],
 }
 CHAT = {
     "name": "chat",

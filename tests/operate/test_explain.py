@@ -7,7 +7,7 @@ import pytest
 from operate.explain import Answer, InForce, Registry, explain_host, explain_policy
 from operate.failures import Failure
 from operate.outputs import Outputs
-from tests.operate.deployed import DESK, LIMITED, environment, outputs
+from tests.operate.deployed import CRM, DESK, LIMITED, environment, outputs
 
 TOLD = InForce((Registry("registry.mirror.test", 443),), "abc", "told by the gateway (x)")
 OFFLINE = InForce(None, None, "from the stack's outputs alone: no engine")
@@ -72,6 +72,13 @@ def test_the_origin_of_a_route_is_reached_by_the_route_alone() -> None:
     assert "http://gw.t.internal:3128/CRM/" in asked("crm.partner.test", runtime="fargate").note
 
 
+def test_a_route_with_two_lists_of_requests_is_named_once() -> None:
+    other = DESK | {"name": "other", "secrets": [CRM | {"inject": CRM["inject"] | {"paths": ["GET /orders/*"]}}]}
+    answer = asked("crm.partner.test", sessions=[DESK, other])
+    assert answer.sessions == ("desk", "other")
+    assert answer.note.count("/CRM/") == 1
+
+
 def test_a_denied_host_tells_how_a_registry_is_opened() -> None:
     closed = LIMITED | {"allow_package_managers": False}
     answer = asked("registry.mirror.test", InForce((), "abc", "told"), networking=closed)
@@ -120,6 +127,7 @@ def test_the_whole_policy() -> None:
     assert {entry["host"] for entry in policy["hosts"]} >= {"api.partner.test", "*.wild.test", "mcp.partner.test"}
     assert policy["registries"]["hosts"] == [{"host": "registry.mirror.test", "port": 443}]
     assert policy["routes"][0]["origin"] == "https://crm.partner.test"
+    assert policy["routes"][0]["paths"] == ["GET /customers/*"]
     assert "/etc/agentenv" not in str(policy["routes"])
     assert {"range": "169.254.0.0/16", "what": "link-local and metadata"} in policy["always_blocked"]
     assert any("tenants" in risk for risk in policy["residual_risks"])

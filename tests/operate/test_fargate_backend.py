@@ -87,7 +87,7 @@ def test_list_tells_services_and_the_newest_runs_first(aws: Aws, runs: FargateRu
 
 
 @pytest.fixture
-def starter(aws: Aws, notes: Note) -> FargateRuns:
+def starter(aws: Aws, notes: list[str]) -> FargateRuns:
     """Of whoever has the starter policy of `api-client` alone; the stack has a second environment, with a run."""
     definition = aws.register("t_theirs", "other")
     aws.data["environments"]["other"] = environment("fargate", log_group="/t/other", **aws.place)
@@ -103,7 +103,7 @@ def starter(aws: Aws, notes: Note) -> FargateRuns:
 
 
 def test_whoever_starts_runs_of_one_environment_sees_those_and_is_told_of_the_rest(
-    aws: Aws, starter: FargateRuns, notes: Note
+    aws: Aws, starter: FargateRuns, notes: list[str]
 ) -> None:
     theirs = aws.running()[0].rpartition("/")[2]
     own = starter.start(Order("desk", "x"), quiet)
@@ -130,7 +130,9 @@ def test_whoever_starts_runs_of_one_environment_sees_those_and_is_told_of_the_re
     assert starter.conversations() == []
 
 
-def test_conversations_of_another_environment_alone_are_left_out(aws: Aws, starter: FargateRuns, notes: Note) -> None:
+def test_conversations_of_another_environment_alone_are_left_out(
+    aws: Aws, starter: FargateRuns, notes: list[str]
+) -> None:
     assert starter.conversations()
     del aws.data["sessions"]["mail"]
     notes.clear()
@@ -142,7 +144,7 @@ def test_conversations_of_another_environment_alone_are_left_out(aws: Aws, start
         others.forget("c7")
 
 
-def test_whoever_may_see_nothing_is_refused(aws: Aws, notes: Note) -> None:
+def test_whoever_may_see_nothing_is_refused(aws: Aws, notes: list[str]) -> None:
     FargateRuns(aws.deployed(), aws.clients()).start(Order("desk", "x"), quiet)
     aws.let_see("another")
     with pytest.raises(Failure, match="AWS refused DescribeTasks: AccessDeniedException"):

@@ -67,6 +67,8 @@ class Asked:
             record["agent"] = subject.agent
         if subject.route:
             record["route"] = subject.route
+            if subject.request:
+                record["request"] = shown(subject.request.encode())
         elif subject.host is None and self.head is not None:
             request = self.head.request
             record["method"], record["target"] = shown(request.method[:32]), shown(without_tokens(request.target))

@@ -96,6 +96,11 @@ RULES: dict[str, Rule] = {
         _FORBIDDEN, "No route has this name. Retrying will not help. Paths of this gateway begin with a route's name."
     ),
     "route-not-allowed": Rule(_FORBIDDEN, f"This session may not use the route. Retrying will not help. {OWNER}."),
+    "route-path-not-allowed": Rule(
+        _FORBIDDEN,
+        "The session may use this route, but not for this request: the route has a list of methods and paths. "
+        f"Retrying, another method or another spelling of the path will not help. {OWNER}.",
+    ),
     # Where it leads
     "dns-failed": Rule(_UPSTREAM, "The name {host} could not be resolved. A retry may help.", retry=True),
     "address-not-allowed": Rule(
@@ -143,6 +148,7 @@ class Subject:
         host: Host asked for, an A-label in lower case.
         port: TCP port asked for.
         route: Name of the credential route asked for.
+        request: Method and path at the origin, where the route is not for them.
     """
 
     session: str | None = None
@@ -150,6 +156,7 @@ class Subject:
     port: int | None = None
     route: str | None = None
     agent: str | None = None
+    request: str | None = None
 
 
 def response(denied: Denied, subject: Subject, *, head_only: bool = False) -> bytes:
@@ -170,6 +177,8 @@ def response(denied: Denied, subject: Subject, *, head_only: bool = False) -> by
         told["field"] = denied.field
     if subject.route:
         told["route"] = subject.route
+    if subject.request:
+        told["request"] = subject.request
     if subject.agent:
         told["agent"] = subject.agent
     body = json.dumps(told).encode() + b"\n"

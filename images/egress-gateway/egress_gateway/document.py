@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from egress_gateway.addresses import Network
 from egress_gateway.denial import Denied
 from egress_gateway.names import canonical_host
+from egress_gateway.paths import is_request
 
 HTTPS_PORT = 443
 _TOKEN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"  # noqa: S105 - the grammar of a header's name
@@ -58,6 +59,12 @@ def _secret(value: str) -> str:
     return value
 
 
+def _request(value: str) -> str:
+    if not is_request(value):
+        raise ValueError("is no request: a method, a space and a plain path, with /* at its end for all below it")
+    return value
+
+
 def _network(value: object) -> Network:
     if not isinstance(value, str):
         raise ValueError("is no network")  # noqa: TRY004 - pydantic makes a problem of a ValueError
@@ -67,6 +74,7 @@ def _network(value: object) -> Network:
         raise ValueError(f"is no network ({error})") from None
 
 
+Request = Annotated[str, AfterValidator(_request)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -90,13 +98,14 @@ class HostEntry(_Model):
 
 
 class RouteEntry(_Model):
-    """A credential that is added to requests for one https origin."""
+    """A credential that is added to requests for one https origin: to all of them, or to those in `paths`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
     origin: Annotated[str, AfterValidator(_origin)]
     header: Annotated[str, Field(pattern=_TOKEN)]
     secret: Annotated[str, AfterValidator(_secret)]
     sessions: Annotated[list[Name], Field(min_length=1)] | None = None
+    paths: Annotated[list[Request], Field(min_length=1)] | None = None
     private_range: AnyNetwork | None = None
 
 

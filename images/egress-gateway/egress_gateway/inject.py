@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Protocol, cast
 
 import aiohttp
@@ -18,10 +19,10 @@ from egress_gateway.denial import Denied, Subject
 from egress_gateway.flows import Flow, Flows
 from egress_gateway.head import Head
 from egress_gateway.origins import Origins
+from egress_gateway.paths import METHODS
 from egress_gateway.policy import Policy, Route
 from egress_gateway.secret_store import SecretStore, SecretUnavailable
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TARGET = re.compile(rb"/([^/?#]*)((?:[/?][^#]*)?)")
 _HOP_BY_HOP = frozenset(
     {
@@ -59,6 +60,17 @@ _NOT_SENT = frozenset(
     }
 )
 _NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-egress-")
+# What some programs take for the method or the path in place of the request line's, by which a route's list judges.
+_OVERRIDES = frozenset(
+    {
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
 # What would set state in the client, send it past the gateway, or pass for the gateway's own word.
 _NOT_RETURNED = frozenset({b"alt-svc", b"set-cookie", b"set-cookie2", b"x-egress-rule"})
 _SWITCHING_PROTOCOLS = 101
@@ -87,9 +99,11 @@ class Exchange(Flow):
         fault: What is wrong with the client's body, if anything is.
     """
 
-    def __init__(self, subject: Subject, source: str, route: Route, connection: Connection) -> None:
+    def __init__(
+        self, subject: Subject, source: str, route: Route, connection: Connection, request: tuple[str, str]
+    ) -> None:
         super().__init__(subject, source, route.field)
-        self.route, self.connection = route, connection
+        self.route, self.connection, self._request = route, connection, request
         self.up = self.down = 0
         self.opened = False
         self.fault: Denied | None = None
@@ -103,8 +117,9 @@ class Exchange(Flow):
         self.connection.transport.abort()
 
     def allowed_by(self, policy: Policy) -> bool:
-        """Whether the policy has the same route for the session."""
-        return policy.route(self.subject.session or "", self.route.name) == self.route
+        """Whether the policy has the same route for the session, and lets the request through."""
+        now = policy.route(self.subject.session or "", self.route.name)
+        return now == self.route and now.takes(*self._request)
 
 
 class Injector:
@@ -143,16 +158,20 @@ class Injector:
         asked.subject = Subject(session, route=name, agent=agent)
         route = policy.route(session, name)
         asked.subject = Subject(session, route.host, route.port, name, agent)
-        if head.method not in _METHODS:
+        if head.method not in METHODS:
             raise Denied("method-refused", route.field)
         if b"upgrade" in head.fields:
             raise Denied("upgrade-refused", route.field)
+        rest = _path(match[2])
+        if not route.takes(head.method, rest):
+            asked.subject = replace(asked.subject, request=f"{head.method} {rest.partition('?')[0]}")
+            raise Denied("route-path-not-allowed", f"{route.field}.paths")
         leave = self._flows.take_place(session, policy.limits)
-        exchange = Exchange(asked.subject, asked.source, route, connection)
+        exchange = Exchange(asked.subject, asked.source, route, connection, (head.method, rest))
         self._flows.begin(exchange)
         try:
             with connection.staying():
-                await self._exchange(exchange, head, match[2], policy, asked)
+                await self._exchange(exchange, head, rest, policy, asked)
         except Denied as denied:
             denied.field = route.field
             raise
@@ -161,7 +180,7 @@ class Injector:
             self._flows.end(exchange, "closed")
         return head.wire.our_state is h11.DONE and head.wire.their_state is h11.DONE
 
-    async def _exchange(self, exchange: Exchange, head: Head, rest: bytes, policy: Policy, asked: Asked) -> None:
+    async def _exchange(self, exchange: Exchange, head: Head, rest: str, policy: Policy, asked: Asked) -> None:
         route = exchange.route
         try:
             secret = await self._secrets.value(route.secret)
@@ -170,8 +189,8 @@ class Injector:
         try:
             answer = await self._origins.session(route, policy.limits).request(
                 head.method,
-                _url(route, rest),
-                headers=_request_headers(head.request.headers, route.header, secret),
+                URL(f"https://{route.host}:{route.port}{rest}", encoded=True),
+                headers=_request_headers(head.request.headers, route, secret),
                 data=_Body(exchange, head.wire) if head.has_body else None,
                 allow_redirects=False,
             )
@@ -249,10 +268,10 @@ async def _return(answer: aiohttp.ClientResponse, head: Head, exchange: Exchange
     await connection.write(wire.send(h11.EndOfMessage()) or b"")
 
 
-def _url(route: Route, rest: bytes) -> URL:
-    """The URL at the origin: what follows the route's name goes there as it was written."""
+def _path(rest: bytes) -> str:
+    """Path and query at the origin: what follows the route's name, as it was written."""
     path = rest.decode("ascii")
-    return URL(f"https://{route.host}:{route.port}{'' if path.startswith('/') else '/'}{path}", encoded=True)
+    return path if path.startswith("/") else f"/{path}"
 
 
 def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
@@ -262,9 +281,11 @@ def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
     )
 
 
-def _request_headers(headers: RawHeaders, credential: str, secret: str) -> CIMultiDict[str]:
+def _request_headers(headers: RawHeaders, route: Route, secret: str) -> CIMultiDict[str]:
     pairs = [*headers]
     dropped = _HOP_BY_HOP | _NOT_SENT | _named_by_connection(pairs) - {b"content-length"}
+    if route.paths is not None:
+        dropped |= _OVERRIDES
     sent: CIMultiDict[str] = CIMultiDict()
     for key, value in pairs:
         # Some programs read an underscore as a hyphen.
@@ -276,7 +297,7 @@ def _request_headers(headers: RawHeaders, credential: str, secret: str) -> CIMul
         except UnicodeDecodeError:
             raise Denied("malformed-request") from None
     # In place of any that the client sent.
-    sent[credential] = secret
+    sent[route.header] = secret
     return sent
 
 

@@ -1,5 +1,6 @@
 """A policy in force: what a session may reach, looked up in the time that it takes to read a name."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from egress_gateway.document import (
     parse_document,
     parse_registries,
 )
+from egress_gateway.paths import covers
 
 PACKAGE_MANAGERS = "config.networking.allow_package_managers"
 
@@ -34,6 +36,8 @@ class Route:
         secret: Reference of the secret.
         private_range: Where the host lies, if not on the Internet.
         field: Field of the stack file that it comes from.
+        paths: Requests that it is for; None for all. Not part of what it is, so that a request under way and the
+            origin's connections outlive a change of them.
     """
 
     name: str
@@ -43,6 +47,11 @@ class Route:
     secret: str
     private_range: Network | None
     field: str
+    paths: tuple[str, ...] | None = dataclasses.field(default=None, compare=False)
+
+    def takes(self, method: str, target: str) -> bool:
+        """Whether a request is one of those that the route is for."""
+        return self.paths is None or covers(self.paths, method, target)
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,7 @@ def _routes(document: Document) -> dict[str, dict[str | None, Route]]:
             secret=entry.secret,
             private_range=entry.private_range,
             field=f"secrets[{entry.name}].inject",
+            paths=tuple(entry.paths) if entry.paths is not None else None,
         )
         taken = routes.setdefault(entry.name, {})
         for session in entry.sessions or (None,):

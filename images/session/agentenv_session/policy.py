@@ -80,7 +80,9 @@ def refusal(route: str) -> str | None:
             return None
     except urllib.error.HTTPError as error:
         with error:
-            return error.headers.get("x-egress-rule") if error.code in REFUSALS else None
+            rule = error.headers.get("x-egress-rule") if error.code in REFUSALS else None
+            # A list of paths may leave this question out and let the agent's own through.
+            return rule if rule != "route-path-not-allowed" else None
     except (OSError, http.client.HTTPException):
         return None
 

@@ -38,6 +38,9 @@ STRANGER = "10.200.0.99"
 TLS_PORTS = (443, 8443, 853, 993)
 PLAIN_PORTS = (80, 8080, 22, 25, 444)
 
+LISTED = ["POST /v1/messages", "GET /v1/models/*", "GET /v1/files/file_desk/content"]
+"""Requests that desk's route `listed` is for; lab's is for a file of its own."""
+
 SECRET, LAB_SECRET = "canary-0d6f4e2b9a", "canary-77c1e8f350"
 
 RECORDS = {
@@ -116,6 +119,8 @@ def policy(folder: Path, **changes: Any) -> dict[str, Any]:
         "package_managers": False,
         "routes": [
             route("model", "https://model.test", "x-api-key", model, "desk"),
+            route("listed", "https://model.test", "x-api-key", model, "desk", paths=LISTED),
+            route("listed", "https://model.test", "x-api-key", model, "lab", paths=["GET /v1/files/file_lab/content"]),
             route("lab-model", "https://lab-model.test", "authorization", lab_model, "lab"),
             route("inward", "https://metadata.resolves.test", "x-api-key", model, "desk", private_range=None),
         ],

@@ -156,7 +156,8 @@ def test_a_route_is_for_an_agent_that_says_who_it_is_in_the_path(tmp_path: Path)
     async def work() -> None:
         async with routed(tmp_path) as (made, origin):
             document = made.gateway.describe()["policy"]
-            await made.use(routes=document["routes"], identities=[])
+            listed = {"name": "listed", "paths": ["GET /v1/models/*"]}
+            await made.use(routes=[*document["routes"], document["routes"][0] | listed], identities=[])
             await in_thread(admit, made)
             for path in (
                 "/model/v1",
@@ -177,8 +178,13 @@ def test_a_route_is_for_an_agent_that_says_who_it_is_in_the_path(tmp_path: Path)
             assert [(line["agent"], line["route"]) for line in ends] == [("critic", "model"), ("writer", "model")]
             told = await made.ask("GET", f"/.as/critic/{TOKENS['critic']}/nothing/at/all")
             assert (rule(told), told.told()["agent"], told.told()["route"]) == ("unknown-route", "critic", "nothing")
+            own = f"/.as/critic/{TOKENS['critic']}/listed"
+            assert (await made.ask("GET", f"{own}/v1/models/a")).status == 200
+            refused = await made.ask("GET", f"{own}/v1/files")
+            assert (rule(refused), refused.told()["request"]) == ("route-path-not-allowed", "GET /v1/files")
+            assert (await made.logged("decision", 10))[-1]["request"] == "GET /v1/files"
             assert not [token for token in TOKENS.values() if token in json.dumps(made.lines)]
-            assert not [token for token in TOKENS.values() if token in told.body.decode()]
+            assert not [token for token in TOKENS.values() if token in (told.body + refused.body).decode()]
 
     run(work())
 

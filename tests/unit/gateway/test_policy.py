@@ -91,6 +91,16 @@ def test_a_route_is_found_by_name_and_session() -> None:
     assert loaded(routes=[ROUTE]).route("anybody", "model").header == "x-api-key"
 
 
+def test_each_session_has_the_requests_of_its_own_entry() -> None:
+    mine, theirs = ({"sessions": [name], "paths": [f"GET /{name}/*"]} for name in ("a", "b"))
+    found = loaded(routes=[ROUTE | mine, ROUTE | theirs, ROUTE | {"sessions": ["c"]}])
+    taken = {
+        session: [found.route(session, "model").takes("GET", target) for target in ("/a/x", "/b/x")]
+        for session in ("a", "b", "c")
+    }
+    assert taken == {"a": [True, False], "b": [False, True], "c": [True, True]}
+
+
 def test_the_digest_is_that_of_the_canonical_document() -> None:
     document = policy()
     spaced, turned = json.dumps(document, indent=4), json.dumps(dict(reversed(document.items())))
@@ -119,7 +129,10 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("routes[0].header", {"routes": [ROUTE | {"header": "x api"}]}),
     ("routes[0].name", {"routes": [ROUTE | {"name": "a/b"}]}),
     ("routes[0].secret", {"routes": [ROUTE | {"secret": "sk-canary"}]}),
+    ("routes[0].paths", {"routes": [ROUTE | {"paths": []}]}),
+    ("routes[0].paths[1]", {"routes": [ROUTE | {"paths": ["GET /v1", "GET /v1/../x"]}]}),
     ("routes[1]", {"routes": [ROUTE, ROUTE]}),
+    ("routes[1]", {"routes": [ROUTE, ROUTE | {"paths": ["GET /v1"]}]}),
     ("identities[0].sources[0]", {"identities": [{"session": "s", "sources": ["10.0.0.1/29"]}]}),
     ("identities[0].token_sha256", {"identities": [{"session": "s", "sources": ["10.0.0.0/29"], "token_sha256": "x"}]}),
 ]

@@ -66,8 +66,8 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"secrets": [KEY | {"name": "ANTHROPIC_BASE_URL"}]}, "secrets[0].name", "set by the runtime", "another name"),
     (TOGETHER | {"agents": [*agents(1), {"name": "shared", "model": "m"}]}, "agents[1].name", "share", "reviewer"),
     ({"mounts": [FILE]}, "mounts[0].file_id", "the session has none", "ANTHROPIC_API_KEY"),
-    ({"mounts": [FILE | {"file_id": "../x"}]}, "mounts[0].file_id", "form", ""),
-    ({"mounts": [FILE | {"file_id": "x" * 257}]}, "mounts[0].file_id", "form", ""),
+    ({"mounts": [FILE | {"file_id": "../x"}]}, "mounts[0].file_id", "is not the id of an uploaded file", "file_"),
+    ({"mounts": [FILE | {"file_id": "x" * 257}]}, "mounts[0].file_id", "is not the id of an uploaded file", "file_"),
     ({"mounts": [REPOSITORY], "agent": None, "command": ["x"]}, "mounts", "instead of it", "fetch what it needs"),
     (
         {"mounts": [REPOSITORY, {"type": "github_repository", "url": "https://github.com/p/r.git"}]},
@@ -84,6 +84,28 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     *(
         ({"mounts": [REPOSITORY | {"url": f"https://github.com/{name}"}]}, "mounts[0].url", "no repository", "OWNER")
         for name in ("o/.", "o/..", "o/.git", "o/...git", "../r")
+    ),
+    (
+        {"secrets": [KEY | {"inject": INJECT | {"paths": ["GET /v1/messages", "POST /v1/messages/*"]}}]},
+        "secrets[0].inject.paths",
+        "leave out what the session's agents and mounts ask: POST /v1/messages",
+        "leave paths out",
+    ),
+    (
+        {
+            "secrets": [KEY | {"inject": INJECT | {"paths": ["POST /v1/*", "GET /v1/files/f1/*"]}}],
+            "mounts": [{"type": "file", "file_id": name, "mount_path": f"/workspace/{name}"} for name in ("f1", "f2")],
+        },
+        "secrets[0].inject.paths",
+        "ask: GET /v1/files/f2/content",
+        "add that",
+    ),
+    ({"secrets": [KEY | {"inject": INJECT | {"paths": []}}]}, "secrets[0].inject.paths", "", ""),
+    (
+        {"secrets": [KEY | {"inject": INJECT | {"paths": ["POST /v1/messages", "/v1/models"]}}]},
+        "secrets[0].inject.paths[1]",
+        "is not a method and a plain path",
+        "write it like POST /v1/messages",
     ),
     ({"variables": {"LD_PRELOAD": "x"}}, "variables", "set by the runtime", "another name"),
 ]

@@ -255,9 +255,12 @@ def test_packages_with_shell_or_option_characters_are_refused_with_their_path(pa
 
 
 def test_one_route_of_the_gateway_means_one_thing() -> None:
-    route = {"name": "crm", "source": ARN, "inject": {"origin": "https://crm.example.com", "header": "authorization"}}
+    inject = {"origin": "https://crm.example.com", "header": "authorization"}
+    route = {"name": "crm", "source": ARN, "inject": inject}
     data = changed("sessions.1", session(environment="shut", secrets=[route]))
     data["sessions"].append(session(name="t", environment="shut", secrets=[route]))
+    assert len(Stack.parse(data).sessions) == 3
+    data["sessions"][2]["secrets"] = [route | {"inject": {**inject, "paths": ["GET /customers/*"]}}]
     assert len(Stack.parse(data).sessions) == 3
     other = route | {"inject": {"origin": "https://other.example.com", "header": "authorization"}}
     data["sessions"][2]["secrets"] = [other]

@@ -4,6 +4,8 @@ import json
 from ipaddress import IPv4Network
 from typing import Any
 
+import pytest
+
 from components.models.stack import Stack
 from components.plans.egress import Identity, canonical, egress_policy, policy_hash
 
@@ -89,3 +91,62 @@ def test_the_hash_is_of_the_content_and_not_of_its_order() -> None:
     turned = json.loads(json.dumps(dict(reversed(list(policy.items())))))
     assert policy_hash(turned) == policy_hash(policy) != policy_hash(policy | {"package_managers": True})
     assert json.loads(canonical(policy)) == policy
+
+
+SOURCE = "file:/etc/agentenv/anthropic"
+MODEL = {"origin": "https://api.anthropic.com", "header": "x-api-key"}
+
+
+def with_model(name: str, *, secret: str = "ANTHROPIC_API_KEY", **fields: Any) -> dict[str, Any]:
+    inject = MODEL | fields.pop("inject", {})
+    return {
+        "name": name,
+        "environment": "e",
+        "pattern": "ephemeral",
+        "agent": {"model": "m"},
+        "secrets": [{"name": secret, "source": SOURCE, "inject": inject}],
+    } | fields
+
+
+def paths(*sessions: dict[str, Any]) -> list[tuple[list[str], list[str] | None]]:
+    """Sessions and requests of each route."""
+    return [(route["sessions"], route.get("paths")) for route in document(sessions=[*sessions])["routes"]]
+
+
+ASKED = ["HEAD /", "POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models", "GET /v1/models/*"]
+
+
+@pytest.mark.parametrize("secret", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+def test_the_models_secret_is_for_what_an_agent_asks_and_the_files_of_its_own_session(secret: str) -> None:
+    def file(name: str) -> dict[str, Any]:
+        return {"type": "file", "file_id": name, "mount_path": f"/workspace/{name}"}
+
+    repository = {"type": "github_repository", "url": "https://github.com/o/r"}
+    found = paths(
+        with_model("plain", secret=secret),
+        with_model("reader", secret=secret, mounts=[file("file_1"), repository, file("file_2")]),
+        with_model("other", secret=secret, mounts=[file("file_3")]),
+        with_model("plain-too", secret=secret),
+    )
+    assert sorted(found) == [
+        (["other"], [*ASKED, "GET /v1/files/file_3/content"]),
+        (["plain", "plain-too"], ASKED),
+        (["reader"], [*ASKED, "GET /v1/files/file_1/content", "GET /v1/files/file_2/content"]),
+    ]
+
+
+def test_a_command_and_any_other_secret_are_free_unless_the_stack_file_says_otherwise() -> None:
+    own = ["POST /v1/messages"]
+    found = paths(
+        with_model("command", agent=None, command=["python3", "x.py"]),
+        with_model("command-listed", agent=None, command=["python3", "x.py"], inject={"paths": own}),
+        with_model("listed", inject={"paths": own}),
+        with_model("crm", secret="CRM"),
+        with_model("crm-listed", secret="CRM", inject={"paths": ["GET /customers/*"]}),
+    )
+    assert sorted(found) == [
+        (["command"], None),
+        (["command-listed", "listed"], own),
+        (["crm"], None),
+        (["crm-listed"], ["GET /customers/*"]),
+    ]
