@@ -15,7 +15,7 @@ from agentenv_session import events, mounts, results
 from agentenv_session.environment import agent_variables
 from agentenv_session.mounts import MountError, mount_all
 from agentenv_session.outcomes import Outcome, worst
-from agentenv_session.policy import GatewayAwayError, RefusedError, fetch
+from agentenv_session.policy import GatewayAwayError, RefusedError, fetch, refusal
 from agentenv_session.settings import Declaration, InvalidTask
 from agentenv_session.stores import Addresses, StoreError
 from hypothesis import example, given, settings
@@ -277,3 +277,9 @@ def test_what_cannot_be_mounted_is_said_with_its_place(tmp_path: Path, mount: di
     with pytest.raises(MountError, match=said):
         mount_all((mount,), tmp_path, variables, lambda *_: None)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(("rule", "told"), [("unknown-route", "unknown-route"), ("route-path-not-allowed", None)])
+def test_a_list_of_paths_without_the_question_is_no_refusal_of_the_agents_own(rule: str, told: str | None) -> None:
+    with running_gateway(first=[rule]) as address:
+        assert refusal(f"{address}/ANTHROPIC_API_KEY") == told
