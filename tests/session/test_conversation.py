@@ -19,6 +19,8 @@ from agentenv_session.settings import AgentSettings, McpServer
 from aiohttp import web
 from claude_agent_sdk import ClaudeSDKError
 
+from components.models.secrets import Injection
+from components.plans.egress import MODEL_REQUESTS
 from offline.model_api.server import ModelApi
 
 AGENT = AgentSettings("agent", "sonnet", max_turns=9)
@@ -201,6 +203,14 @@ def test_a_task_in_the_background_answers_no_later_prompt(place: Place, tmp_path
             return [first, await conversation.turn("x\nfake: say two"), await conversation.turn("x\nfake: say three")]
 
     assert [result.text for result in asyncio.run(talk())] == ["started", "two", "three"]
+
+
+def test_the_program_asks_nothing_that_the_models_route_would_refuse(place: Place, model: ModelApi) -> None:
+    assert said(AGENT, place, "x\nfake: bash true; say done").text == "done"
+    route = Injection(origin="https://api.anthropic.com", header="x-api-key", paths=MODEL_REQUESTS)
+    asked = {f"{request.method} {request.path.partition('?')[0]}" for request in model.requests}
+    assert "POST /v1/messages" in asked
+    assert [one for one in sorted(asked) if not route.covers(one)] == []
 
 
 @asynccontextmanager
