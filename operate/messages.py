@@ -12,6 +12,8 @@ from operate.failures import Failure, unreachable, usage
 
 TOKEN = "AGENTENV_TOKEN"  # noqa: S105 - the variable that holds it
 READY_SECONDS, PAUSE_SECONDS = 60.0, 0.2
+STOPPING_SECONDS = 120.0
+"""How much longer one may take that has to save and end before: what it has between SIGTERM and SIGKILL."""
 ANSWER_SECONDS = 24 * 3600
 """A turn may take long; whoever waits can end the waiting."""
 MOST_BYTES = 4 * 1024 * 1024
@@ -75,13 +77,14 @@ def send(
             status, answer = _asked(address, "POST", "/messages?wait=true", headers, json.dumps(body).encode())
         except ConnectionRefusedError:
             # It has ended in between, so nobody has the message.
-            if time.monotonic() < deadline:
+            if time.monotonic() < deadline + STOPPING_SECONDS:
                 continue
             raise unreachable(f"The service at {address} ended again and again. Fix: look at agentenv logs.") from None
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(f"The service at {address} gave no answer ({type(error).__name__}: {error}).") from None
         told = _parsed(answer)
-        if status != http.HTTPStatus.TOO_MANY_REQUESTS or not _is_stopping(told) or time.monotonic() > deadline:
+        refused = status == http.HTTPStatus.TOO_MANY_REQUESTS and _is_stopping(told)
+        if not refused or time.monotonic() > deadline + STOPPING_SECONDS:
             break
         time.sleep(PAUSE_SECONDS)
     if status == http.HTTPStatus.OK and isinstance(told, dict):
@@ -109,6 +112,7 @@ def _is_stopping(told: Any) -> bool:
 
 
 def _await_ready(address: str, deadline: float, wake: Callable[[], object]) -> None:
+    more = 0.0
     while True:
         try:
             status, answer = _asked(address, "GET", "/healthz", {}, b"", seconds=5)
@@ -116,12 +120,14 @@ def _await_ready(address: str, deadline: float, wake: Callable[[], object]) -> N
             state = told.get("status") if isinstance(told, dict) else None
             if status == http.HTTPStatus.OK and state != "stopping":
                 return
-            said = f"HTTP {status}" if status != http.HTTPStatus.OK else "it is stopping"
+            said = f"HTTP {status}"
+            if state == "stopping":
+                said, more = "it is stopping", STOPPING_SECONDS
         except (OSError, http.client.HTTPException) as error:
             said = str(error) or type(error).__name__
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline + more:
             raise unreachable(
-                f"The service at {address} is not ready after {READY_SECONDS:.0f} s ({said}). "
+                f"The service at {address} is not ready after {READY_SECONDS + more:.0f} s ({said}). "
                 "Fix: look at agentenv logs; its port is on the loopback address of the Docker host."
             )
         wake()

@@ -121,7 +121,10 @@ def test_the_token_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> N
             messages.token()
 
 
-def test_a_service_that_is_about_to_end_is_waited_for_and_started_again(service: Service) -> None:
+def test_a_service_that_is_about_to_end_is_waited_for_and_started_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "READY_SECONDS", 0.0)
     service.stopping = 3
     stopping = {"error": {"rule": "busy", "message": "the session is stopping", "fix": "try again later"}}
     service.answers = [(429, stopping), (200, {"text": "hello"})]
@@ -133,6 +136,7 @@ def test_a_service_that_is_about_to_end_is_waited_for_and_started_again(service:
 
 def test_a_service_that_never_takes_a_message_is_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "READY_SECONDS", 0.05)
+    monkeypatch.setattr(messages, "STOPPING_SECONDS", 0.05)
     stopping = {"error": {"rule": "busy", "message": "the session is stopping", "fix": "try again later"}}
     service.answers = [(429, stopping)] * 1000
     with pytest.raises(Failure, match="429 busy"):
