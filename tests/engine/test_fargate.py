@@ -10,13 +10,14 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pulumi import automation as auto
 
-from components.models.tags import RunTag, Tag
+from components.models.tags import Role, RunTag, Tag
 from components.plans.egress import policy_hash
-from components.plans.saved import task_key
+from components.plans.saved import tasks_prefix
 from components.plans.task import OVERRIDE_LIMIT
 from tests.engine.conftest import POLICIES, ROOT, STACK, Deployment
 
@@ -170,6 +171,7 @@ def test_a_run_is_started_listed_and_stopped_by_what_the_outputs_say(deployment:
     assert {key: value for key, value in tags.items() if key.startswith("agentenv:")} == {
         Tag.ENVIRONMENT: "api-client",
         Tag.SESSION: "order-desk",
+        Tag.ROLE: Role.SESSION,
         RunTag.RUN: variables["AGENTENV_RUN"],
         RunTag.IMAGE: digest,
         RunTag.POLICY: environment["policy_hash"],
@@ -197,11 +199,12 @@ def test_a_task_that_is_too_long_for_ecs_lies_in_the_stacks_bucket(deployment: D
     _, tags, variables = task_of(deployment, started["id"])
     assert "AGENTENV_TASK" not in variables
     bucket = deployment.outputs()["environments"]["api-client"]["state_bucket"]
-    key = task_key(tags[RunTag.RUN])
-    assert f"{bucket}/{key}?" in variables["AGENTENV_TASK_URL"]
+    host, _, key = urlsplit(variables["AGENTENV_TASK_URL"]).path.lstrip("/").partition("/")
+    assert (host, key.startswith(tasks_prefix("api-client"))) == (bucket, True)
+    assert tags[RunTag.RUN] not in key, "who may read the tag does not know the key"
     kept = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     assert json.loads(kept)["prompt"] == prompt
-    # Whoever has the address reads it, without credentials.
+    # Without credentials; that only sessions of the stack may is in the bucket's policy, which the emulator does not try.
     with urllib.request.urlopen(variables["AGENTENV_TASK_URL"], timeout=30) as answer:
         assert answer.read() == kept
 
