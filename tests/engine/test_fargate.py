@@ -204,7 +204,7 @@ def test_a_task_that_is_too_long_for_ecs_lies_in_the_stacks_bucket(deployment: D
     assert tags[RunTag.RUN] not in key, "who may read the tag does not know the key"
     kept = deployment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     assert json.loads(kept)["prompt"] == prompt
-    # Without credentials; that only sessions of the stack may is in the bucket's policy, which the emulator does not try.
+    # Without credentials: that it is good inside the stack alone is the bucket's policy, which the emulator skips.
     with urllib.request.urlopen(variables["AGENTENV_TASK_URL"], timeout=30) as answer:
         assert answer.read() == kept
 

@@ -82,7 +82,7 @@ def test_another_command_changes_nothing_else_of_a_session_of_several_agents(fak
         with launcher(fake).run(session, "session:1", command) as run:
             made.append(fake.containers_by_name[f"agentenv-run-{run.id}-session"].config)
     declared, probed = made
-    assert (probed["User"], probed["HostConfig"]["CapAdd"]) == ("0:0", ["CAP_SETGID", "CAP_SETUID"])
+    assert (probed["User"], probed["HostConfig"]["CapAdd"]) == ("0:10001", ["CAP_SETGID", "CAP_SETUID"])
     assert probed["HostConfig"]["Tmpfs"] == declared["HostConfig"]["Tmpfs"]
     assert probed["Cmd"][-2:] == ["--", "probe"]
 

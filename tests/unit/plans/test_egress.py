@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from components.models.secrets import MODEL_SECRETS
 from components.models.stack import Stack
 from components.plans.egress import Identity, canonical, egress_policy, policy_hash
 
@@ -94,11 +95,11 @@ def test_the_hash_is_of_the_content_and_not_of_its_order() -> None:
 
 
 SOURCE = "file:/etc/agentenv/anthropic"
-MODEL = {"origin": "https://api.anthropic.com", "header": "x-api-key"}
 
 
 def with_model(name: str, *, secret: str = "ANTHROPIC_API_KEY", **fields: Any) -> dict[str, Any]:
-    inject = MODEL | fields.pop("inject", {})
+    header = MODEL_SECRETS.get(secret, "x-api-key")
+    inject = {"origin": "https://api.anthropic.com", "header": header} | fields.pop("inject", {})
     return {
         "name": name,
         "environment": "e",
