@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.models.tags import RunTag
+from components.models.tags import RunTag, agent_tags
 from components.plans.saved import task_key
 from components.plans.task import CONTAINER, OVERRIDE_LIMIT
 from operate.evidence import Progress
@@ -17,6 +17,7 @@ from operate.fargate_tasks import Fargate
 from operate.orders import Asked, encoded, task_document
 from operate.outputs import FargateEnvironment, FargateSession
 from operate.runs import Order
+from operate.tokens import new_token, token_hash
 
 MOST_BYTES = 16 * 1024 * 1024
 """Of a task document in the bucket: what the runner reads of it."""
@@ -64,11 +65,14 @@ class Launch:
         # ECS names the task only in its answer, so the run has a name of its own until then.
         token = secrets.token_hex(16)
         state = self._state(place, kept=kept) if place is not None else None
-        document = encoded(task_document(order, token, state=state), MOST_BYTES)
+        asked = asked_of(self.session)
+        tokens = {name: new_token() for name in (asked.agents if asked.supervised else ())}
+        document = encoded(task_document(order, token, tokens, state=state), MOST_BYTES)
         environment = self.fargate.environment
         tags = {RunTag.RUN.value: token, RunTag.POLICY.value: environment.policy_hash}
         if image := image_of(self.session, environment):
             tags[RunTag.IMAGE.value] = image
+        tags |= agent_tags({name: token_hash(own) for name, own in tokens.items()})
         if order.conversation is not None:
             tags[RunTag.CONVERSATION.value] = order.conversation
         overrides = self._overrides(order, token, document)

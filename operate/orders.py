@@ -46,6 +46,11 @@ class Asked:
     service: bool = False
     variables: frozenset[str] = frozenset()
 
+    @property
+    def supervised(self) -> bool:
+        """Whether several agents share its container."""
+        return len(self.agents) > 1 and not self.own_command
+
     @classmethod
     def of(cls, session: Session) -> "Asked":
         """Of a session's model."""

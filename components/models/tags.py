@@ -3,7 +3,9 @@
 Cost reports, the policy pack and `agentenv` find things by these tags, so a key never changes its meaning.
 """
 
+import base64
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -37,6 +39,8 @@ class RunTag(StrEnum):
     """Digest of the session image."""
     POLICY = "agentenv:policy"
     """Hash of the egress policy that was in force at the start."""
+    AGENTS = "agentenv:agents"
+    """Several agents that share a task: the keys go on with `:0`, `:1`, ..., see :func:`agent_tags`."""
 
 
 def label(tag: Tag | RunTag) -> str:
@@ -68,6 +72,23 @@ class Role(StrEnum):
 
 
 MAX_VALUE = 256
+
+
+def agent_tags(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Tags that tell a gateway on Fargate the agents of a task apart: `NAME=HASH` of each, as many as a tag holds.
+
+    Args:
+        hashes: Agent -> SHA-256 of its token, in hexadecimal. In the tags it is base64url, which is shorter: a task has
+            no more than 50 tags.
+    """
+    values: list[str] = []
+    for name, digest in hashes.items():
+        pair = f"{name}={base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip('=')}"
+        if values and len(values[-1]) + 1 + len(pair) <= MAX_VALUE:
+            values[-1] += f" {pair}"
+        else:
+            values.append(pair)
+    return {f"{RunTag.AGENTS}:{number}": value for number, value in enumerate(values)}
 
 
 def tag_value(text: str) -> str:

@@ -8,7 +8,7 @@ the owner of the image's folder, and no way to the bucket but its own name.
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -20,6 +20,8 @@ import boto3
 from docker import DockerClient
 from docker.models.containers import Container
 from docker.types import Mount
+from egress_gateway.credentials import Agent
+from egress_gateway.ecs import agents_of
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -74,6 +76,7 @@ class FargateHost:
         addresses: Session -> the address of its tasks, one at a time.
         bucket_host: Name that the bucket answers to at this machine's address.
         labels: Of the containers.
+        admit: Tells the gateway of a task whose agents are told apart: session, address, agents.
         asked: What `RunTask` was told.
     """
 
@@ -83,6 +86,7 @@ class FargateHost:
     addresses: Mapping[str, IPv4Address]
     bucket_host: str
     labels: Mapping[str, str]
+    admit: Callable[[str, IPv4Address, Sequence[Agent]], None]
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -134,8 +138,12 @@ class FargateHost:
         (task,) = answer["tasks"]
         told = self._ecs.describe_task_definition(taskDefinition=arguments["taskDefinition"])["taskDefinition"]
         tags = {pair["key"]: pair["value"] for pair in arguments["tags"]}
+        session = tags["agentenv:session"]
+        address = self.addresses[session]
+        if agents := agents_of(tags):
+            self.admit(session, address, agents)
         self._containers[task["taskArn"]] = self._started(
-            told["containerDefinitions"][0], arguments["overrides"], self.addresses[tags["agentenv:session"]]
+            told["containerDefinitions"][0], arguments["overrides"], address
         )
         return answer
 

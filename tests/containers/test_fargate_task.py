@@ -8,10 +8,11 @@ import io
 import json
 import secrets
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ import docker
 import pytest
 from docker import DockerClient
 from docker.models.containers import Container
+from egress_gateway.credentials import Agent
 from moto import mock_aws
 
 from components.base_image import pinned
@@ -133,7 +135,7 @@ def quiet(_: str) -> None:
     """Nobody watches."""
 
 
-def gateway(client: DockerClient, made: ExitStack, image: str, policy: dict[str, Any], key: str) -> None:
+def gateway(client: DockerClient, made: ExitStack, image: str, policy: dict[str, Any], key: str) -> Container:
     """The environment's gateway: it knows sessions by address, and has the model's key from a file, not from AWS."""
     document = canonical(policy).replace(SECRET, f"file:{KEY_FILE}")
     container: Container = client.containers.create(
@@ -150,6 +152,14 @@ def gateway(client: DockerClient, made: ExitStack, image: str, policy: dict[str,
     client.networks.get(f"{NAME}-vpc").connect(container, aliases=[GATEWAY])
     container.start()
     until(lambda: container.exec_run(["python3", "-m", "egress_gateway", "ready"]).exit_code == 0)
+    return container
+
+
+def admit(container: Container, session_name: str, address: IPv4Address, agents: Sequence[Agent]) -> None:
+    """Tell the gateway of a task whose agents are told apart, as it would hear of it from ECS."""
+    told = [part for one in agents for part in ("--agent", f"{one.name}={one.token_sha256}")]
+    asked = ["python3", "-m", "egress_gateway", "admit", "--session", session_name, "--source", f"{address}/32", *told]
+    assert container.exec_run(asked).exit_code == 0
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +185,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         client = made.enter_context(closing(docker.from_env(timeout=120)))
         network(client, made, f"{NAME}-vpc", VPC)
         network(client, made, f"{NAME}-egress", EGRESS)
-        identities = [Identity(name, (str(address),)) for name, address in addresses.items()]
-        gateway(client, made, images["gateway"], policy.to_json(identities), key)
+        # Sessions of several agents are known once their task is.
+        identities = [Identity(one.name, (str(addresses[one.name]),)) for one in SESSIONS if not one.is_supervised]
+        door = gateway(client, made, images["gateway"], policy.to_json(identities), key)
         made.enter_context(
             model_api(
                 client,
@@ -192,7 +203,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         bucket = made.enter_context(bucket_server(str(VPC[1]), BUCKET, authority, tmp_path_factory.mktemp("bucket")))
         s3: Any = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        host = FargateHost(client, f"{NAME}-vpc", VPC, addresses, bucket, LABELS)
+        host = FargateHost(client, f"{NAME}-vpc", VPC, addresses, bucket, LABELS, partial(admit, door))
         made.callback(host.close)
         # An image that was never pushed has no digest but its id.
         image = f"session@{client.images.get(images['session']).id}"
@@ -246,7 +257,7 @@ def test_an_agent_works_in_a_task_as_fargate_has_it(desk: Desk) -> None:
     info, result = desk.ended(Order("worker", f"fake: {'; '.join(steps)}", env={"COLOUR": "blue"}))
     assert (info.exit_code, info.outcome, result["outcome"]) == (0, "success", "success"), result
     assert [one["text"] for one in result["agents"]] == ["all done"]
-    assert result["run"] == desk.told()["AGENTENV_RUN"]
+    assert result["run"] == info.id
     _, looked, capabilities, keys = desk.results(info)
     assert looked.split("\n")[:4] == ["10001", "/workspace", "Hello", "kind blue"]
     assert "Read-only file system" in looked

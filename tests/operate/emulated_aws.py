@@ -58,7 +58,8 @@ class Aws:
     """The emulated AWS; its tasks say `said` and end during the first pause.
 
     Attributes:
-        data: Outputs of the stack: `desk` runs an agent, `mail` keeps its state, `own` has a command, `chat` stays up.
+        data: Outputs of the stack: `desk` runs an agent, `mail` keeps its state, `own` has a command, `pair` two
+            agents, `chat` stays up.
         asked: What `RunTask` was told.
         answers: What it answers instead of starting a task, one after another; an exception is raised.
         pauses: Seconds that were waited.
@@ -147,10 +148,13 @@ class Aws:
         one = data["sessions"]["desk"] | {"task_definition": self.definition}
         up = data["sessions"]["chat"] | {"task_definition": self.definition, "service": self.service}
         mail, own = DESK | {"name": "mail", "pattern": "hybrid"}, {k: v for k, v in DESK.items() if k != "agent"}
+        agents = [{"name": name, "model": "m"} for name in ("writer", "checker")]
+        pair: dict[str, Any] = {**own, "name": "pair", "pattern": "single_container", "agents": agents}
         data["sessions"] = {
             "desk": one | {"overrides": overrides(variables={"PLAIN": "x"}), "held": ["GH_TOKEN"]},
             "mail": one | {"overrides": overrides(mail), "pattern": "hybrid"},
             "own": one | {"overrides": overrides(own, name="own", command=["make", "all"])},
+            "pair": one | {"overrides": overrides(pair), "pattern": "single_container"},
             "chat": up | {"overrides": overrides(CHAT)},
         }
         return data

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
+from egress_gateway.credentials import Agent
+from egress_gateway.ecs import agents_of
 
 from components.models.tags import RunTag, Tag
 from components.plans.task import OVERRIDE_LIMIT
@@ -19,6 +21,7 @@ from operate import __main__ as command_line
 from operate.failures import Exit, Failure
 from operate.fargate_backend import FargateRuns
 from operate.runs import Order
+from operate.tokens import token_hash
 from tests.operate.deployed import REGION, environment
 from tests.operate.emulated_aws import BUCKET, CLUSTER, RESULT, SAID, Aws, quiet
 
@@ -46,6 +49,16 @@ def test_a_run_is_a_task_with_its_document_and_its_tags(aws: Aws, runs: FargateR
     assert asked["overrides"]["cpu"] == "1024"
     assert aws.running() == [f"arn:aws:ecs:eu-west-1:123456789012:task/{CLUSTER}/{info.id}"]
     assert (info.session, info.environment, info.kind, info.policy_hash) == ("desk", "api-client", "run", policy)
+
+
+def test_the_gateway_is_told_the_agents_of_a_task_apart(aws: Aws, runs: FargateRuns) -> None:
+    runs.start(Order("pair", "x"), quiet)
+    tokens = aws.task["agents"]
+    assert tokens.keys() == {"writer", "checker"}
+    assert agents_of(aws.tags) == tuple(Agent(name, token_hash(tokens[name])) for name in sorted(tokens))
+    assert not any(token in value for token in tokens.values() for value in aws.tags.values())
+    runs.start(Order("desk", "x"), quiet)
+    assert ("agents" in aws.task, agents_of(aws.tags)) == (False, ())
 
 
 def test_the_image_is_told_where_there_are_several(aws: Aws) -> None:

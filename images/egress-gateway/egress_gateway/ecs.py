@@ -1,18 +1,26 @@
 """Sessions that are ECS tasks: who speaks from an address is what the tags of the task that has it say."""
 
 import asyncio
+import base64
+import binascii
+import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from egress_gateway.aws import client
+from egress_gateway.credentials import Agent, parse_agents
+from egress_gateway.policy import Identity
 
 LOOKUP_SECONDS = 1.0
 REFRESH_SECONDS = 5.0
 GRACE_SECONDS = 30.0
 ENVIRONMENT_TAG, SESSION_TAG = "agentenv:environment", "agentenv:session"
+AGENTS_TAG = "agentenv:agents:"
+"""What the keys of tags begin with that hold `NAME=HASH` of each agent, a space between: SHA-256 in base64url."""
 _DESCRIBED_AT_ONCE = 100
 _NOT_IN_TAGS = re.compile(r"[^\w .:/=+@-]")
 _LONGEST_TAG = 256
@@ -30,15 +38,15 @@ class EcsTasks:
 
     def __init__(self, cluster: str, environment: Callable[[], str | None], ecs: Any = None) -> None:
         self._cluster, self._environment, self._ecs = cluster, environment, ecs
-        self._sessions: dict[str, str] = {}
+        self._sessions: dict[str, Identity] = {}
         self._looked = self._answered = float("-inf")
         self._looking = asyncio.Lock()
 
-    def known(self, source: str) -> str | None:
+    def known(self, source: str) -> Identity | None:
         """The session at an address, as of the last look."""
         return self._sessions.get(source)
 
-    async def session_at(self, source: str) -> str | None:
+    async def session_at(self, source: str) -> Identity | None:
         """The session at an address; looked up if it is not known, all that ask at a time by one look."""
         asked = time.monotonic()
         if source not in self._sessions:
@@ -73,7 +81,7 @@ class EcsTasks:
             # An address is given to another task in time, and nobody says so any more.
             self._sessions = {}
 
-    def _read(self, environment: str) -> dict[str, str] | None:
+    def _read(self, environment: str) -> dict[str, Identity] | None:
         """Session by address; None if ECS does not answer."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -82,13 +90,17 @@ class EcsTasks:
             tasks = [*self._tasks()]
         except (BotoCoreError, ClientError):
             return None
-        found: dict[str, str] = {}
+        found: dict[str, Identity] = {}
         # Names of environments hold what a tag cannot; it is written there as AWS takes it.
         tagged = _NOT_IN_TAGS.sub("_", environment)[:_LONGEST_TAG]
         for task in tasks:
             tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", ())}
             if tags.get(ENVIRONMENT_TAG) == tagged and tags.get(SESSION_TAG) and task["lastStatus"] != "STOPPED":
-                found.update((address, tags[SESSION_TAG]) for address in _addresses(task))
+                # Whose agents cannot be told is nobody.
+                with suppress(ValueError):
+                    agents = agents_of(tags)
+                    for address in _addresses(task):
+                        found[address] = Identity(tags[SESSION_TAG], ipaddress.ip_network(address), agents=agents)
         return found
 
     def _tasks(self) -> Iterator[Mapping[str, Any]]:
@@ -96,6 +108,23 @@ class EcsTasks:
         arns = (arn for page in pages for arn in page["taskArns"])
         while some := [*islice(arns, _DESCRIBED_AT_ONCE)]:
             yield from self._ecs.describe_tasks(cluster=self._cluster, tasks=some, include=["TAGS"])["tasks"]
+
+
+def agents_of(tags: Mapping[str, str]) -> tuple[Agent, ...]:
+    """The agents that share a task, by its tags; none where each asks for the session.
+
+    Raises:
+        ValueError: a tag holds something else.
+    """
+    found: dict[str, object] = {}
+    for key, value in tags.items():
+        for pair in value.split() if key.startswith(AGENTS_TAG) else ():
+            name, _, digest = pair.partition("=")
+            try:
+                found[name] = base64.urlsafe_b64decode(digest + "=").hex()
+            except binascii.Error:
+                raise ValueError(f"{key}: is no SHA-256 in base64url") from None
+    return parse_agents(found)
 
 
 def _addresses(task: Mapping[str, Any]) -> Iterator[str]:

@@ -19,10 +19,10 @@ _MAX_FOUND = 4096
 class Directory(Protocol):
     """Knows sessions by address from somewhere else, such as a cluster's list of tasks."""
 
-    async def session_at(self, source: str) -> str | None:
+    async def session_at(self, source: str) -> Identity | None:
         """The session at the address `source`, None if there is none."""
 
-    def known(self, source: str) -> str | None:
+    def known(self, source: str) -> Identity | None:
         """As far as is known without asking anybody."""
 
 
@@ -99,9 +99,9 @@ class Identities:
         """
         candidates = self._at(source)
         if not candidates and self._directory is not None:
-            session = await self._directory.session_at(source)
-            if session is not None:
-                return Identity(session, ipaddress.ip_network(source))
+            found = await self._directory.session_at(source)
+            if found is not None:
+                return found
         for one in candidates:
             if one.token_sha256 is None:
                 return one
@@ -114,9 +114,10 @@ class Identities:
     def still(self, session: str, source: str, agent: str | None = None) -> bool:
         """Whether a session, or that agent of it, that has been let in from an address would be let in again."""
         candidates = self._at(source)
-        if candidates:
-            return any(one.session == session and one.has(agent) for one in candidates)
-        return self._directory is not None and self._directory.known(source) == session
+        if not candidates and self._directory is not None:
+            known = self._directory.known(source)
+            candidates = [known] if known is not None else []
+        return any(one.session == session and one.has(agent) for one in candidates)
 
     def _at(self, source: str) -> list[Identity]:
         """Who may speak from there: the policy goes before what was admitted."""

@@ -1,10 +1,12 @@
 """Who is asking: what the policy says, what was admitted, what a directory knows."""
 
+import hashlib
 import json
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from egress_gateway.credentials import Agent, Shown
 from egress_gateway.denial import Denied
 from egress_gateway.identity import Identities, NotAdmitted
 from egress_gateway.policy import Identity
@@ -16,12 +18,16 @@ class Tasks:
     """A directory with one session."""
 
     def __init__(self) -> None:
-        self.sessions = {"10.9.0.1": "task"}
+        agent = Agent("writer", hashlib.sha256(b"secret").hexdigest())
+        self.sessions = {
+            "10.9.0.1": Identity("task", ip_network("10.9.0.1")),
+            "10.9.0.3": Identity("pair", ip_network("10.9.0.3"), agents=(agent,)),
+        }
 
-    async def session_at(self, source: str) -> str | None:
+    async def session_at(self, source: str) -> Identity | None:
         return self.sessions.get(source)
 
-    def known(self, source: str) -> str | None:
+    def known(self, source: str) -> Identity | None:
         return self.sessions.get(source)
 
 
@@ -91,6 +97,18 @@ def test_a_directory_is_asked_about_the_others(tmp_path: Path) -> None:
     assert identities.still("task", "10.9.0.1")
     tasks.sessions.clear()
     assert not identities.still("task", "10.9.0.1")
+
+
+def test_agents_that_share_a_task_each_show_a_token(tmp_path: Path) -> None:
+    identities = Identities(tmp_path, Tasks())
+    pair = run(identities.identity("10.9.0.3", None))
+    assert pair.agent(Shown("writer", "secret")) == "writer"
+    for shown in (Shown("writer", "guessed"), Shown("checker", "secret"), Shown()):
+        with pytest.raises(Denied, match="unknown-agent"):
+            pair.agent(shown)
+    assert identities.still("pair", "10.9.0.3", "writer")
+    assert not identities.still("pair", "10.9.0.3")
+    assert not identities.still("pair", "10.9.0.3", "checker")
 
 
 def test_the_file_holds_no_more_than_names_and_networks(tmp_path: Path) -> None:
