@@ -255,7 +255,7 @@ def test_several_agents_are_probed_as_one_of_them_in_a_twin_and_where_they_run(r
     twin = replace(rig, outputs={**rig.outputs, "sessions": {"pair": pair(image)}})
     launcher = Launcher(rig.client, "api-client", environment)
     with launcher.run(validate(Session, PAIR), image, lambda _: ["/usr/bin/sleep", "600"]) as run:
-        assert run.container.attrs["Config"]["User"] == "0:0"
+        assert run.container.attrs["Config"]["User"] == "0:10001"
         assert run.container.attrs["HostConfig"]["CapAdd"] == ["CAP_SETGID", "CAP_SETUID"]
         up = pair(image, container=run.container.name, address=str(run.network.session))
         until(lambda: b"sleep" in run.container.exec_run(["/usr/bin/cat", "/proc/1/cmdline"]).output)
