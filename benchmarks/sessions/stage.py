@@ -137,6 +137,10 @@ class Stage:
         """Seconds of a `docker run` of the same image that does nothing."""
         return self._took(["docker", "run", "--rm", *self._options(), self.image, "true"], asks=False)[0].end
 
+    def own_start(self) -> float:
+        """Seconds of an `agentenv start` that only says how it is called: what the command takes before it begins."""
+        return self._took([sys.executable, "-m", "operate", "start", "--help"], asks=False)[0].end
+
     def _options(self) -> list[str]:
         variables = {"ANTHROPIC_API_KEY": self._key, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
         given = [f"--env={name}={value}" for name, value in variables.items()]
