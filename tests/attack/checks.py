@@ -36,11 +36,17 @@ def assert_open(world: World, client: Client | None = None) -> None:
     assert seen.addresses == {ALLOWED}
 
 
-def decision_since(gateway: Gateway, start: int) -> dict[str, Any]:
-    """The one decision that the gateway logged from byte `start` on; it may come a moment after the answer."""
+def decision_since(gateway: Gateway, start: int, rule: str | None = None) -> dict[str, Any]:
+    """The one decision that the gateway logged from byte `start` on; it may come a moment after the answer.
+
+    Args:
+        gateway: Whose log.
+        start: Where the log ended before.
+        rule: The decision's; None for any. That of a request on a route may come after the next one's question.
+    """
 
     def decisions() -> list[dict[str, Any]]:
-        return [line for line in gateway.log(start) if line["event"] == "decision"]
+        return [line for line in gateway.log(start) if line["event"] == "decision" and rule in (None, line["rule"])]
 
     wait_for("the decision is in the log", lambda: bool(decisions()), seconds=3)
     (decision,) = decisions()

@@ -87,7 +87,7 @@ def test_told(case: Case, world: World, gateway: Gateway) -> None:
     start = len(gateway.raw_log())
     body = assert_denial(request(world.desk, "/listed/v1/files?key=private"), RULE)
     told = {"route": "listed", "request": "GET /v1/files", "field": "secrets[listed].inject.paths"}
-    line = decision_since(gateway, start)
+    line = decision_since(gateway, start, RULE)
     assert {name: body[name] for name in told} == {name: line[name] for name in told} == told
     assert (line["verdict"], line["rule"], line["session"]) == ("denied", RULE, "desk")
 
