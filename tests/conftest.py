@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.leftovers import of_suites, remove_own
 from tests.turn import turn
@@ -16,6 +17,10 @@ def pytest_configure() -> None:
     """Have SIGINT interrupt: a shell that runs the tests in the background has them, and what they start, ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says how busy the machine is. In CI the profile that it builds on is Hypothesis's own.
+    slow = [*settings().suppress_health_check, HealthCheck.too_slow]
+    settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=slow)
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

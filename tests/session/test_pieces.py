@@ -18,7 +18,7 @@ from agentenv_session.outcomes import Outcome, worst
 from agentenv_session.policy import GatewayAwayError, RefusedError, fetch, refusal
 from agentenv_session.settings import Declaration, InvalidTask
 from agentenv_session.stores import Addresses, StoreError
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offline.model_api.server import ModelApi
@@ -34,7 +34,6 @@ LONG = st.text(min_size=1).map(lambda text: text * 9000)
 @given(st.dictionaries(st.text() | LONG, ANY | LONG))
 @example({chr(1) * 62 + f"{number:02}": chr(1) * 9000 for number in range(20)})
 @example({"x" * 9000: "y"})
-@settings(deadline=None)
 def test_no_line_is_longer_than_8_kib_whatever_it_tells(fields: dict[str, Any]) -> None:
     fields.pop("event", None)
     text = events.line("e", fields)
