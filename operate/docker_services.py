@@ -1,6 +1,6 @@
 """Services on a Docker host: the containers that `pulumi up` made, stopped and started again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from operate.evidence import Progress
 from operate.failures import unreachable
 from operate.keeper import STOP_SECONDS
 from operate.outputs import DockerSession
-from operate.runs import RunInfo
+from operate.runs import NOTHING, RunInfo
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,12 @@ class Service:
         return self.info()
 
     def _gone(self) -> RunInfo:
-        return RunInfo(
+        return replace(
+            NOTHING,
             id=self.name,
             session=self.name,
             environment=self.session.environment,
-            status="ended",
-            started=None,
-            ended=None,
-            exit_code=None,
-            outcome=None,
-            image="",
             policy_hash=self.policy_hash,
-            conversation=None,
             reason="its container is gone; run pulumi up",
             kind="service",
         )

@@ -26,22 +26,6 @@ _ORDINARY = "Essential container in task exited"
 """What ECS says of every task whose container has ended by itself."""
 _SERVICE = "service:"
 """What the group of a service's task begins with."""
-NOTHING = RunInfo(
-    id="",
-    session="",
-    environment="",
-    status="ended",
-    started=None,
-    ended=None,
-    exit_code=None,
-    outcome=None,
-    image="",
-    policy_hash="",
-    conversation=None,
-    reason=None,
-    kind="run",
-)
-"""A run of which nothing is known."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -11,7 +11,7 @@ from components.models.session import Pattern
 from components.models.tags import RunTag
 from operate.failures import Failure, tell, usage
 from operate.fargate_client import Refused
-from operate.fargate_info import NOTHING, created, info_of, is_run, is_service, tags_of, task_id
+from operate.fargate_info import created, info_of, is_run, is_service, tags_of, task_id
 from operate.fargate_launch import Note
 from operate.fargate_logs import Line, Log
 from operate.fargate_services import describe
@@ -19,7 +19,7 @@ from operate.fargate_stack import Stack
 from operate.fargate_state import Bucket, Place
 from operate.fargate_tasks import Cluster
 from operate.results import Reader
-from operate.runs import Kept, RunInfo
+from operate.runs import NOTHING, Kept, RunInfo
 
 T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f-]{32,36}")

@@ -7,9 +7,9 @@ from typing import Any
 from operate.evidence import Progress
 from operate.failures import unreachable
 from operate.fargate_client import asking_aws
-from operate.fargate_info import NOTHING, created, info_of
+from operate.fargate_info import created, info_of
 from operate.fargate_tasks import POLL_SECONDS, Cluster
-from operate.runs import RunInfo, Status
+from operate.runs import NOTHING, RunInfo, Status
 
 DESCRIBED = 10
 """Services that one call describes."""

@@ -89,6 +89,24 @@ class RunInfo:
         return cls(**known | {"started": _time(known["started"]), "ended": _time(known["ended"])})
 
 
+NOTHING = RunInfo(
+    id="",
+    session="",
+    environment="",
+    status="ended",
+    started=None,
+    ended=None,
+    exit_code=None,
+    outcome=None,
+    image="",
+    policy_hash="",
+    conversation=None,
+    reason=None,
+    kind="run",
+)
+"""A run of which nothing is known."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """A conversation that a hybrid session has kept.

@@ -135,15 +135,7 @@ def read(source: Path, workspace: Path) -> State:
                 _check_name(member)
             _empty(workspace)
             _extract(archive, inner, workspace)
-    except (
-        tarfile.TarError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except _UNREADABLE as error:
         raise BrokenStateError(f"the kept state cannot be read ({error!r}). Fix: begin a new conversation.") from None
     return state
 
